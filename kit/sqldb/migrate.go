@@ -1,0 +1,55 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/database"
+)
+
+// Migrate is for engines: it runs the files of set that db's version table does not know yet.
+func Migrate(ctx context.Context, db *sql.DB, d Dialect, set string, files fs.FS) error {
+	other := map[Dialect]string{SQLite: ".postgres.sql", Postgres: ".sqlite.sql"}[d]
+	dialect := map[Dialect]database.Dialect{SQLite: goose.DialectSQLite3, Postgres: goose.DialectPostgres}[d]
+	p, err := goose.NewProvider(dialect, db, only{files, other},
+		goose.WithTableName("schema_"+set), goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return fmt.Errorf("migrations of %s: %w", set, err)
+	}
+	if _, err := p.Up(ctx); err != nil {
+		return fmt.Errorf("migrate %s: %w", set, err)
+	}
+	return nil
+}
+
+// only hides the files whose name ends in the other engine's suffix.
+type only struct {
+	fs.FS
+	hidden string
+}
+
+func (o only) ReadDir(name string) ([]fs.DirEntry, error) {
+	all, err := fs.ReadDir(o.FS, name)
+	var kept []fs.DirEntry
+	for _, e := range all {
+		if !strings.HasSuffix(e.Name(), o.hidden) {
+			kept = append(kept, e)
+		}
+	}
+	return kept, err
+}
+
+func (o only) Glob(pattern string) ([]string, error) {
+	all, err := fs.Glob(o.FS, pattern)
+	var kept []string
+	for _, name := range all {
+		if !strings.HasSuffix(name, o.hidden) {
+			kept = append(kept, name)
+		}
+	}
+	return kept, err
+}

@@ -1,0 +1,186 @@
+package sqldbtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/fstest"
+
+	"github.com/qiongdev/qiong/kit/sqldb"
+)
+
+var thing = sqldb.NewInto("thing", "id", "name", "body")
+
+// Exercise holds an engine to the contract of sqldb.
+func Exercise(t *testing.T, open func(t *testing.T) sqldb.DB) {
+	ctx := context.Background()
+	count := func(t *testing.T, db sqldb.DB) int64 {
+		t.Helper()
+		n, err := sqldb.Value[int64](ctx, db, "SELECT count(*) FROM thing")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	start := func(t *testing.T) sqldb.DB {
+		t.Helper()
+		db := open(t)
+		files := fstest.MapFS{
+			"0001_init.sql":       {Data: []byte("-- +goose Up\nCREATE TABLE thing (id BIGINT PRIMARY KEY, name TEXT NOT NULL, body BYTEA NOT NULL);")},
+			"0002_x.sqlite.sql":   {Data: []byte("-- +goose Up\nCREATE TABLE engine (sqlite BIGINT);")},
+			"0002_x.postgres.sql": {Data: []byte("-- +goose Up\nCREATE TABLE engine (postgres BIGINT);")},
+		}
+		for range 2 { // the second time must find nothing to do
+			if err := db.Migrate(ctx, "thing", files); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := sqldb.Value[int64](ctx, db, fmt.Sprintf("SELECT count(%s) FROM engine", db.Dialect())); err != nil {
+			t.Fatalf("the engine's own file was not used: %v", err)
+		}
+		return db
+	}
+
+	t.Run("a closure commits, or undoes all it did", func(t *testing.T) {
+		db := start(t)
+		hooks := 0
+		write := func(fail error) error {
+			return db.Write(ctx, sqldb.Durable, func(tx *sqldb.Tx) error {
+				tx.OnCommit(func() { hooks++ })
+				if err := tx.Insert(ctx, thing.Row(int64(1), "䶮𠮷", []byte{0, 1, 2})); err != nil {
+					return err
+				}
+				n, err := sqldb.Value[int64](ctx, tx, "SELECT count(*) FROM thing")
+				if err != nil || n != 1 {
+					t.Errorf("a closure sees %d of its own rows, %v", n, err)
+				}
+				return fail
+			})
+		}
+		mine := errors.New("mine")
+		if err := write(mine); !errors.Is(err, mine) {
+			t.Errorf("the closure's own error came back as %v", err)
+		}
+		if n := count(t, db); n != 0 || hooks != 0 {
+			t.Errorf("after the undone write there are %d rows and %d hooks ran", n, hooks)
+		}
+		if err := write(nil); err != nil {
+			t.Fatal(err)
+		}
+		var name string
+		var body []byte
+		if err := db.QueryRow(ctx, "SELECT name, body FROM thing WHERE id = $1", int64(1)).Scan(&name, &body); err != nil {
+			t.Fatal(err)
+		}
+		if name != "䶮𠮷" || string(body) != "\x00\x01\x02" || hooks != 1 {
+			t.Errorf("read back %q %v, %d hooks", name, body, hooks)
+		}
+	})
+
+	t.Run("errors are the house's own", func(t *testing.T) {
+		db := start(t)
+		if err := db.Append(ctx, thing.Row(int64(1), "a", []byte("x"))); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Append(ctx, thing.Row(int64(1), "b", []byte("y"))); !errors.Is(err, sqldb.ErrUnique) {
+			t.Errorf("append of a duplicate: %v", err)
+		}
+		err := db.Write(ctx, sqldb.Durable, func(tx *sqldb.Tx) error {
+			return tx.Insert(ctx, thing.Row(int64(1), "b", []byte("y")))
+		})
+		if !errors.Is(err, sqldb.ErrUnique) {
+			t.Errorf("write of a duplicate: %v", err)
+		}
+		if err := db.QueryRow(ctx, "SELECT name FROM thing WHERE id = 9").Scan(new(string)); !errors.Is(err, sqldb.ErrNoRows) {
+			t.Errorf("reading nothing: %v", err)
+		}
+		gone, cancel := context.WithCancel(ctx)
+		cancel()
+		if err := db.Write(gone, sqldb.Durable, func(*sqldb.Tx) error { return nil }); !errors.Is(err, context.Canceled) {
+			t.Errorf("write of a caller who left: %v", err)
+		}
+	})
+
+	t.Run("callers of one group do not spoil each other", func(t *testing.T) {
+		db := start(t)
+		const callers = 200
+		var wg sync.WaitGroup
+		results := make([]error, callers)
+		for i := range callers {
+			wg.Go(func() {
+				id := int64(i)
+				switch i % 4 {
+				case 0: // appended, two rows at once
+					results[i] = db.Append(ctx, thing.Row(id, "a", []byte{}), thing.Row(id+1000, "a", []byte{}))
+				case 1: // appended with a duplicate inside: neither row may stay
+					results[i] = db.Append(ctx, thing.Row(id, "dup", []byte{}), thing.Row(id, "dup", []byte{}))
+				case 2: // written
+					results[i] = db.Write(ctx, sqldb.Relaxed, func(tx *sqldb.Tx) error { return tx.Insert(ctx, thing.Row(id, "w", []byte{})) })
+				case 3: // written, then failed
+					results[i] = db.Write(ctx, sqldb.Durable, func(tx *sqldb.Tx) error {
+						if err := tx.Insert(ctx, thing.Row(id, "f", []byte{})); err != nil {
+							return err
+						}
+						return errors.New("no")
+					})
+				}
+			})
+		}
+		wg.Wait()
+		for i, err := range results {
+			if bad := i%4 == 1 || i%4 == 3; bad != (err != nil) {
+				t.Errorf("caller %d: %v", i, err)
+			}
+		}
+		if n := count(t, db); n != callers/4*3 {
+			t.Errorf("%d rows, want %d", n, callers/4*3)
+		}
+		if n, _ := sqldb.Value[int64](ctx, db, "SELECT count(*) FROM thing WHERE name IN ('dup', 'f')"); n != 0 {
+			t.Errorf("%d rows of failed callers stayed", n)
+		}
+		if s := db.Stats(); s.Writes != callers/2 || s.Failed != callers/2 || s.Waiting != 0 {
+			t.Errorf("stats: %+v", s)
+		}
+	})
+
+	t.Run("a lock makes read-then-write safe", func(t *testing.T) {
+		db := start(t)
+		var wg sync.WaitGroup
+		for range 32 {
+			wg.Go(func() {
+				err := db.Write(ctx, sqldb.Durable, func(tx *sqldb.Tx) error {
+					if err := tx.Lock(ctx, "thing"); err != nil {
+						return err
+					}
+					n, err := sqldb.Value[int64](ctx, tx, "SELECT coalesce(max(id), 0) FROM thing")
+					if err != nil {
+						return err
+					}
+					return tx.Insert(ctx, thing.Row(n+1, "n", []byte{}))
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if n, _ := sqldb.Value[int64](ctx, db, "SELECT max(id) FROM thing"); n != 32 {
+			t.Errorf("the last id is %d, want 32", n)
+		}
+	})
+
+	t.Run("a closed database says so", func(t *testing.T) {
+		db := start(t)
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Append(ctx, thing.Row(int64(1), "a", []byte{})); err == nil {
+			t.Error("append to a closed database succeeded")
+		}
+		if err := db.Write(ctx, sqldb.Durable, func(*sqldb.Tx) error { return nil }); err == nil {
+			t.Error("write to a closed database succeeded")
+		}
+	})
+}
