@@ -1,0 +1,167 @@
+// Package han promises to say exactly what is wrong with text that people type, and never to change it.
+//
+// Public services must take every Han character of GB 18030 at implementation level 3, so 䶮, 𠮷 and 𬭎 are names like
+// any other. What is refused is what no one can see or no one else can read: control characters, marks that reverse or
+// hide text, private-use code points, broken UTF-8. What is odd but legible is a warning. Length is in code points.
+package han
+
+import (
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/qiongdev/qiong/kit/errs"
+	"github.com/qiongdev/qiong/kit/lang"
+)
+
+// Level is how grave a finding is.
+type Level uint8
+
+// The levels.
+const (
+	Warn   Level = iota // legible, but worth a second look: accept it unchanged and show the finding
+	Refuse              // do not accept the text
+)
+
+// Finding is one thing noticed in a text.
+type Finding struct {
+	Offset int  // in bytes, where the code point begins; the text's length for what concerns its end
+	Rune   rune // the code point; utf8.RuneError for a byte that is not UTF-8; -1 where none is meant
+	Level  Level
+	Code   string // stable slug for programs, such as "text.control"
+	Text   lang.Text
+}
+
+// Policy says what a field takes beyond visible characters. The zero Policy is a single line of any length.
+type Policy struct {
+	Max        int  // the greatest length in code points; 0 for no limit
+	Lines      bool // take tab, line feed and carriage return
+	PrivateUse bool // warn about private-use code points rather than refuse them, for texts from old systems
+	Person     bool // a person's name: Han characters and Latin letters, with separators between them
+}
+
+// Name is the policy for a person's name.
+var Name = Policy{Max: 100, Person: true}
+
+// CheckName checks a person's name: Check with the policy [Name].
+func CheckName(s string) []Finding { return Check(s, Name) }
+
+// Check returns what it finds in s under p, in the order of the text; nil where there is nothing to say. Each kind of
+// finding is reported where it first occurs, so that hostile text cannot make the answer long.
+func Check(s string, p Policy) []Finding {
+	c := checker{policy: p, seen: map[string]bool{}}
+	length, previous := 0, rune(-1)
+	for offset := 0; offset < len(s); length++ {
+		r, size := utf8.DecodeRuneInString(s[offset:])
+		if r == utf8.RuneError && size == 1 {
+			c.add(offset, r, brokenUTF8)
+		} else if rule := p.rule(r); rule != nil {
+			c.add(offset, r, rule)
+		} else if p.Person && isSeparator(r) && (previous == -1 || previous == r) {
+			c.add(offset, r, strayMark)
+		}
+		previous = r
+		offset += size
+	}
+	if p.Person && (length == 0 || isSeparator(previous) && previous != '.') {
+		c.add(len(s), -1, unfinished)
+	}
+	if p.Max > 0 && length > p.Max {
+		c.add(len(s), -1, tooLong)
+	}
+	return c.findings
+}
+
+type checker struct {
+	policy   Policy
+	seen     map[string]bool
+	findings []Finding
+}
+
+func (c *checker) add(offset int, r rune, rule *rule) {
+	if c.seen[rule.code] {
+		return
+	}
+	c.seen[rule.code] = true
+	c.findings = append(c.findings, Finding{Offset: offset, Rune: r, Level: rule.level, Code: rule.code, Text: rule.text})
+}
+
+// Refused reports whether any finding is a refusal.
+func Refused(findings []Finding) bool {
+	for _, f := range findings {
+		if f.Level == Refuse {
+			return true
+		}
+	}
+	return false
+}
+
+// Error returns the refusals among findings as an error of kind Invalid about field, or nil where there is none. It
+// says at which byte of the field each stands and repeats nothing of the text.
+func Error(findings []Finding, field string) error {
+	var first *errs.Error
+	for _, f := range findings {
+		if f.Level != Refuse {
+			continue
+		}
+		e := errs.Newf(errs.Invalid, f.Text.ZH+"（字段内第 %d 字节）", f.Text.EN+" (byte %d of the field)", f.Offset).
+			WithField(field).WithCode(f.Code)
+		if first == nil {
+			first = e
+		} else {
+			first.Also = append(first.Also, e)
+		}
+	}
+	if first == nil {
+		return nil // not a nil *errs.Error in an error
+	}
+	return first
+}
+
+// rule returns what p has against r on its own, or nil.
+func (p Policy) rule(r rune) *rule {
+	switch {
+	case r == '\t' || r == '\n' || r == '\r':
+		if p.Lines {
+			return nil
+		}
+		return control
+	case unicode.Is(unicode.Cc, r) || r == '\u2028' || r == '\u2029':
+		return control
+	case unicode.Is(bidi, r):
+		return bidiMark
+	case unicode.Is(hidden, r):
+		return hiddenMark
+	case isNoncharacter(r):
+		return noncharacter
+	case unicode.Is(unicode.Co, r):
+		if p.PrivateUse && !p.Person {
+			return privateUseOld
+		}
+		return privateUse
+	case r == utf8.RuneError:
+		return replacement
+	case unicode.Is(compatibility, r):
+		return compatibilityForm
+	case p.Person:
+		return personRule(r)
+	}
+	return nil
+}
+
+func personRule(r rune) *rule {
+	switch {
+	case IsHan(r) || isSeparator(r) || unicode.Is(unicode.Latin, r) && unicode.IsLetter(r):
+		return nil
+	case unicode.Is(dots, r):
+		return wrongDot
+	}
+	return notInNames
+}
+
+// isSeparator reports whether r may stand between the parts of a name: the middle dot U+00B7 of transliterated names,
+// and what Latin names use.
+func isSeparator(r rune) bool {
+	return r == '·' || r == ' ' || r == '-' || r == '\'' || r == '’' || r == '.'
+}
+
+func isNoncharacter(r rune) bool { return r&0xFFFE == 0xFFFE || r >= 0xFDD0 && r <= 0xFDEF }
