@@ -1,0 +1,135 @@
+package telemetry
+
+import (
+	"io"
+	"net/http"
+	"runtime/pprof"
+	"strconv"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// router is what *http.ServeMux is: it knows the route before it serves it.
+type router interface {
+	Handler(r *http.Request) (h http.Handler, pattern string)
+}
+
+// Middleware gives each request a span (continuing the caller's traceparent), an X-Request-Id header that is the trace
+// id, a duration in the histogram by route and status, a place in the active gauge, and a pprof label "route" where next
+// is an *http.ServeMux. Routes are labelled by pattern, never by path, so that no caller can make labels. It buffers
+// nothing.
+func (t *Telemetry) Middleware(next http.Handler) http.Handler {
+	routes, _ := next.(router)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		t.active.Inc()
+		defer t.active.Dec()
+
+		ctx := r.Context()
+		if r.Header.Get("Traceparent") != "" {
+			ctx = propagation.TraceContext{}.Extract(ctx, propagation.HeaderCarrier(r.Header))
+		}
+		ctx, span := t.Tracer.Start(ctx, r.Method, trace.WithSpanKind(trace.SpanKindServer))
+		w.Header().Set("X-Request-Id", span.SpanContext().TraceID().String())
+		recorder := &recorder{ResponseWriter: w}
+		route := ""
+		if routes != nil {
+			if _, route = routes.Handler(r); route != "" {
+				ctx = pprof.WithLabels(ctx, pprof.Labels("route", route))
+				pprof.SetGoroutineLabels(ctx)
+				defer pprof.SetGoroutineLabels(r.Context())
+			}
+		}
+		traced := r.WithContext(ctx)
+		defer func() {
+			if traced.Pattern != "" {
+				route = traced.Pattern
+			}
+			t.finish(span, recorder, route, time.Since(start))
+		}()
+		next.ServeHTTP(recorder, traced)
+		recorder.ended = true
+	})
+}
+
+// finish writes the request down. A handler that panicked before it answered counts as 500.
+func (t *Telemetry) finish(span trace.Span, w *recorder, route string, took time.Duration) {
+	code := w.code
+	switch {
+	case code == 0 && w.ended:
+		code = http.StatusOK
+	case code == 0:
+		code = http.StatusInternalServerError
+	}
+	if route == "" {
+		route = "other"
+	}
+	t.requests.WithLabelValues(route, codeText(code)).Observe(took.Seconds())
+	if span.IsRecording() {
+		span.SetName(route)
+		span.SetAttributes(attribute.String("http.route", route), attribute.Int("http.response.status_code", code))
+		if code >= 500 {
+			span.SetStatus(codes.Error, http.StatusText(code))
+		}
+	}
+	span.End()
+}
+
+func codeText(code int) string {
+	switch code {
+	case 200:
+		return "200"
+	case 201:
+		return "201"
+	case 404:
+		return "404"
+	}
+	return strconv.Itoa(code)
+}
+
+// recorder notes the status and passes everything on at once. Unwrap lets http.ResponseController reach the deadlines
+// and hijacking of the connection below.
+type recorder struct {
+	http.ResponseWriter
+	code  int
+	ended bool
+}
+
+func (w *recorder) WriteHeader(code int) {
+	if w.code == 0 && code >= 200 {
+		w.code = code
+	}
+	w.ResponseWriter.WriteHeader(code)
+}
+
+func (w *recorder) Write(p []byte) (int, error) {
+	w.implicit()
+	return w.ResponseWriter.Write(p)
+}
+
+// ReadFrom keeps sendfile for files.
+func (w *recorder) ReadFrom(r io.Reader) (int64, error) {
+	w.implicit()
+	return io.Copy(w.ResponseWriter, r)
+}
+
+// Flush implements http.Flusher for code that asks for it by type.
+func (w *recorder) Flush() { _ = w.FlushError() }
+
+// FlushError is what http.ResponseController calls.
+func (w *recorder) FlushError() error {
+	w.implicit()
+	return http.NewResponseController(w.ResponseWriter).Flush()
+}
+
+func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *recorder) implicit() {
+	if w.code == 0 {
+		w.code = http.StatusOK
+	}
+}
