@@ -182,6 +182,26 @@ func TestStreamRefusesEveryChange(t *testing.T) {
 	}
 }
 
+// A plaintext has one form only: an empty chunk after a full one would be a second form.
+func TestStreamHasOneForm(t *testing.T) {
+	s, salt := newSealer(t, 1), make([]byte, saltSize)
+	st, err := s.newStream(salt, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed := append([]byte{sealedStream}, salt...)
+	for _, text := range [][]byte{pattern(chunkSize), nil} {
+		nonce, err := st.next(text == nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sealed = st.aead.Seal(sealed, nonce, text, nil)
+	}
+	if _, err := openStream(s, sealed, nil); err == nil {
+		t.Error("opened a stream that ends in an empty chunk")
+	}
+}
+
 func TestStreamPassesFailuresOn(t *testing.T) {
 	s, broken := newSealer(t, 1), errors.New("broken disk")
 	if _, err := s.SealWriter(failing{broken}, nil); !errors.Is(err, broken) {

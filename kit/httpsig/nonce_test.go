@@ -29,18 +29,23 @@ func TestNonceCacheRefusesReplays(t *testing.T) {
 // For as long as VerifyRequest would take a signature, whenever it was first seen and however many came between, the
 // cache knows it.
 func TestNonceCacheRemembersAsLongAsNeeded(t *testing.T) {
-	for first := -window; first < window; first += window / 7 { // first seen before or after its creation
-		c := NewNonceCache(10_000, window)
-		c.Add(at(now.Add(-window), "earlier"), now.Add(-window)) // begins the generation at another moment
-		seen := at(now, "a")
-		if err := c.Add(seen, now.Add(first)); err != nil {
-			t.Fatal(err)
-		}
-		for i, when := 0, now.Add(first); when.Before(seen.Expires); i, when = i+1, when.Add(window/11) {
-			if err := c.Add(at(when, fmt.Sprint(i)), when); err != nil {
+	const step = window / 7
+	for first := -window; first < window; first += step { // first seen before or after its creation
+		for begun := time.Duration(0); begun < 5*window; begun += step { // the generation's age by then
+			c := NewNonceCache(1000, window)
+			if err := c.Add(at(now.Add(first-begun), "earlier"), now.Add(first-begun)); err != nil {
 				t.Fatal(err)
 			}
-			wantCode(t, fmt.Sprintf("first seen %v, again %v", first, when.Sub(now)), c.Add(seen, when), "replayed")
+			seen := at(now, "a")
+			if err := c.Add(seen, now.Add(first)); err != nil {
+				t.Fatal(err)
+			}
+			for when := now.Add(first); when.Before(seen.Expires); when = when.Add(step / 2) {
+				if err := c.Add(at(when, when.String()), when); err != nil {
+					t.Fatal(err)
+				}
+				wantCode(t, fmt.Sprintf("begun %v before, first seen %v, again %v", begun, first, when.Sub(now)), c.Add(seen, when), "replayed")
+			}
 		}
 	}
 }

@@ -90,17 +90,21 @@ func TestNoMasterWithoutPermission(t *testing.T) {
 }
 
 func TestLostMasterIsNotReplaced(t *testing.T) {
-	for _, withKey := range []bool{true, false} {
+	for left, lost := range map[string][]string{ // what is left besides the master, and what is lost with it
+		"check and key": {},
+		"check alone":   {"a.key"},
+		"key alone":     {checkFile},
+	} {
 		dir := t.TempDir()
 		r := open(t, dir, Options{CreateMaster: true})
-		if withKey {
-			must[*Key](t)(r.Signer("a"))
-		}
-		if err := os.Remove(filepath.Join(dir, masterName)); err != nil {
-			t.Fatal(err)
+		must[*Key](t)(r.Signer("a"))
+		for _, name := range append(lost, masterName) {
+			if err := os.Remove(filepath.Join(dir, name)); err != nil {
+				t.Fatal(err)
+			}
 		}
 		_, err := Open(dir, Options{CreateMaster: true})
-		wantError(t, "lost master", err, "missing", masterName)
+		wantError(t, left, err, "missing", masterName)
 		if exists(filepath.Join(dir, masterName)) {
 			t.Error("a new master was made over sealed keys")
 		}

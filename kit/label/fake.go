@@ -16,11 +16,18 @@ const (
 	fakeCredit = "91900000" // of credit codes: an enterprise (91) registered in region 900000
 )
 
+// How many fakes there are.
+const (
+	days, sequences, regions = 20454, 1000, 10000 // the days from 1950-01-01 to 2005-12-31
+
+	fakeIDCards     = days * sequences * regions
+	fakeCreditCodes = 31 * 31 * 31 * 31 * 31 * 31 * 31 * 31
+)
+
 // FakeIDCard returns an identity number that passes [IDCard] and belongs to nobody: of an adult born from 1950 to 2005,
 // in an unassigned region. Seeds that differ by less than 2×10^11 give different numbers.
 func FakeIDCard(seed uint64) string {
-	const days, sequences, regions = 20454, 1000, 10000 // 1950-01-01 to 2005-12-31
-	n := scatter(seed, days*sequences*regions)
+	n := scatter(seed, fakeIDCards)
 	day, n := n%days, n/days
 	sequence, region := n%sequences, n/sequences
 	birth := time.Date(1950, 1, 1+int(day), 0, 0, 0, 0, time.UTC).Format("20060102")
@@ -31,8 +38,7 @@ func FakeIDCard(seed uint64) string {
 // FakeCreditCode returns a social credit code that passes [CreditCode] and belongs to nobody; the organization's number
 // within it passes GB 11714. Seeds that differ by less than 8×10^11 give different codes.
 func FakeCreditCode(seed uint64) string {
-	const bodies = 31 * 31 * 31 * 31 * 31 * 31 * 31 * 31
-	n := scatter(seed, bodies)
+	n := scatter(seed, fakeCreditCodes)
 	body := make([]byte, 8)
 	for i := range body {
 		body[i] = creditAlphabet[n%31]

@@ -134,6 +134,27 @@ func TestFakes(t *testing.T) {
 	}
 }
 
+// A factor shared by the multiplier and n would show here: seeds n/factor apart would meet.
+func TestScatterIsOneToOne(t *testing.T) {
+	for _, n := range []uint64{fakeIDCards, fakeCreditCodes} {
+		for _, factor := range []uint64{2, 3, 5, 7, 31, 487} {
+			if n%factor != 0 {
+				continue
+			}
+			seen := map[uint64]bool{}
+			for k := range factor {
+				seen[scatter(n/factor*k, n)] = true
+			}
+			if uint64(len(seen)) != factor {
+				t.Errorf("seeds %d apart meet modulo %d", n/factor, n)
+			}
+		}
+		if got := scatter(n-1, n); got != n-15_485_863 { // and the product does not overflow
+			t.Errorf("scatter(%d) = %d", n-1, got)
+		}
+	}
+}
+
 func TestRealNumbersAreNoFakes(t *testing.T) {
 	hainan := "469005199001010010" // a county-level city of Hainan, 4690xx, looks close: 90 at the third character
 	hainan = hainan[:17] + string(checkMod11(hainan[:17]))
