@@ -385,3 +385,24 @@ type Notice struct {
 	Reason      string     `json:"reason,omitempty"`
 	Attempts    int        `json:"attempts,omitempty"`
 }
+
+// Resume marks what a former life of the process may have asked without having written it down: every step of the
+// stage that is under way. Such a step is asked again under the same request id, and undone like one that was asked.
+func Resume(d *Definition, in *Instance) {
+	if in.Status != Running {
+		return
+	}
+	for _, stage := range d.Stages {
+		complete := true
+		for _, s := range stage {
+			st := in.Step(s.Name)
+			if st.Status == StepWaiting {
+				st.Status = StepAsked
+			}
+			complete = complete && (st.Status == StepDone || st.Status == StepSkipped)
+		}
+		if !complete {
+			return
+		}
+	}
+}
