@@ -33,7 +33,6 @@ type Options struct {
 	Auth    auth.Authenticator // required unless every operation is Public
 	Log     *slog.Logger       // default slog.Default()
 	MaxBody int64              // bytes of a request body; default 1 MiB
-	Clock   func() time.Time   // default time.Now
 
 	// BodyTimeout is how long the client may take to send a body; default 30 s. A plain handler's body has it for
 	// each read instead, so that a slow but steady upload is not cut off.
@@ -83,9 +82,6 @@ func New(o Options) *API {
 	}
 	if o.MaxBody <= 0 {
 		o.MaxBody = DefaultMaxBody
-	}
-	if o.Clock == nil {
-		o.Clock = time.Now
 	}
 	if o.BodyTimeout <= 0 {
 		o.BodyTimeout = 30 * time.Second

@@ -80,6 +80,13 @@ func (s *scanner) document() *errs.Error {
 }
 
 func (s *scanner) space() {
+	if s.pos < len(s.data) && s.data[s.pos] > ' ' {
+		return
+	}
+	s.spaces()
+}
+
+func (s *scanner) spaces() {
 	for s.pos < len(s.data) {
 		switch s.data[s.pos] {
 		case ' ', '\t', '\n', '\r':
@@ -275,17 +282,39 @@ func (s *scanner) str() *errs.Error {
 		case c < 0x20:
 			return s.fail(i, CodeControl, "字符串中有未转义的控制字符", "a string holds a raw control character")
 		default:
-			r, n := utf8.DecodeRune(data[i:])
-			if r == utf8.RuneError && n == 1 {
-				if !utf8.FullRune(data[i:]) {
-					s.pos = len(data)
-					return s.truncated()
-				}
-				return s.fail(i, CodeUTF8, "字符串不是有效的 UTF-8", "a string is not valid UTF-8")
+			n := runes(data[i:])
+			if n == 0 {
+				return s.notUTF8(i)
 			}
 			i += n
 		}
 	}
+}
+
+// runes returns the length of the run of valid runes outside ASCII that data begins with; 0 where it begins with none.
+// The common Han characters, three bytes from U+4000 to U+CFFF, are proven without a call.
+func runes(data []byte) int {
+	i := 0
+	for i < len(data) && data[i] >= utf8.RuneSelf {
+		if c := data[i]; c >= 0xe4 && c <= 0xec && i+2 < len(data) && data[i+1]&0xc0 == 0x80 && data[i+2]&0xc0 == 0x80 {
+			i += 3
+			continue
+		}
+		r, n := utf8.DecodeRune(data[i:])
+		if r == utf8.RuneError && n == 1 {
+			break
+		}
+		i += n
+	}
+	return i
+}
+
+func (s *scanner) notUTF8(at int) *errs.Error {
+	if !utf8.FullRune(s.data[at:]) {
+		s.pos = len(s.data)
+		return s.truncated()
+	}
+	return s.fail(at, CodeUTF8, "字符串不是有效的 UTF-8", "a string is not valid UTF-8")
 }
 
 // plain returns the first index from i on that needs a closer look: a quote, a backslash, a control character, or a
