@@ -188,7 +188,7 @@ var pageWords = map[string]lang.Text{
 	"who":      lang.T("可调用者", "Who may"),
 	"anyone":   lang.T("任何人，无需登录", "anyone, without signing in"),
 	"signedIn": lang.T("任何已认证的主体", "any authenticated principal"),
-	"retry":    lang.T("支持 Idempotency-Key：重复提交得到同一应答", "honours Idempotency-Key: the same key has the same answer"),
+	"retry":    lang.T("支持 Idempotency-Key：重复提交得到同一应答", "Honours Idempotency-Key: the same key has the same answer"),
 	"problems": lang.T("出错时应答 application/problem+json（RFC 9457），以中文或英文说明字段、位置和处理办法，不回显所提交的内容。",
 		"Failures answer application/problem+json (RFC 9457), naming field, offset and what to do, and never echo what was submitted."),
 	"empty": lang.T("尚未登记任何接口。", "No operation is registered yet."),

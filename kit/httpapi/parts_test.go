@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -234,9 +235,50 @@ func TestStreamEndsWhenTheServerDrains(t *testing.T) {
 	}
 }
 
+// A client that stops in the middle of its body is told so, and the handler never hears of it.
+func TestSlowBody(t *testing.T) {
+	mux := http.NewServeMux()
+	api := httpapi.New(httpapi.Options{Mux: mux, BodyTimeout: 50 * time.Millisecond,
+		Auth: authtest.Always{}, Log: slog.New(slog.DiscardHandler)})
+	op := httpapi.Operation{Method: "POST", Path: "/api/json", ID: "json", Public: true}
+	httpapi.Register(api, op, func(context.Context, *submitIn) (*struct{}, error) {
+		t.Error("the handler saw half a body")
+		return nil, nil
+	})
+	op.Path, op.ID = "/api/plain", "plain"
+	httpapi.Handle(api, op, func(_ http.ResponseWriter, r *http.Request) error {
+		_, err := io.ReadAll(r.Body)
+		return err
+	})
+	op.Path, op.ID, op.Public = "/api/private", "private", false
+	httpapi.Register(api, op, func(context.Context, *submitIn) (*struct{}, error) { return nil, nil })
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	for path, code := range map[string]string{
+		"/api/json": "http.slow-body", "/api/plain": "http.slow-body", "/api/private": "", // refused before the body is read
+	} {
+		conn, err := net.Dial("tcp", server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+		_, _ = io.WriteString(conn, "POST "+path+" HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var p httpapi.Problem
+		if err := json.NewDecoder(resp.Body).Decode(&p); err != nil || p.Code != code {
+			t.Errorf("%s: %d %+v, %v", path, resp.StatusCode, p, err)
+		}
+		resp.Body.Close()
+	}
+}
+
 func TestServerLimits(t *testing.T) {
 	s := httpapi.NewServer(":0", http.NotFoundHandler(), nil)
-	if s.ReadHeaderTimeout == 0 || s.IdleTimeout == 0 || s.WriteTimeout == 0 || s.MaxHeaderBytes == 0 {
+	if s.ReadHeaderTimeout == 0 || s.ReadTimeout == 0 || s.IdleTimeout == 0 || s.WriteTimeout == 0 || s.MaxHeaderBytes == 0 {
 		t.Errorf("a limit is missing: %+v", s)
 	}
 	w := httptest.NewRecorder()
@@ -282,7 +324,7 @@ func TestOpenAPI(t *testing.T) {
 func TestAPIPage(t *testing.T) {
 	x := newWorld(t, authtest.Always{P: citizen})
 	for _, c := range []struct{ query, accept, htmlLang, holds string }{
-		{"", "", "zh", "提交办件"}, {"", "en", "en", "Submit a case"}, {"?lang=en", "zh", "en", "honours Idempotency-Key"}, {"?lang=zh", "en", "zh", "必填"},
+		{"", "", "zh", "提交办件"}, {"", "en", "en", "Submit a case"}, {"?lang=en", "zh", "en", "Honours Idempotency-Key"}, {"?lang=zh", "en", "zh", "必填"},
 	} {
 		w := x.do("GET", "/api/"+c.query, nil, "Accept-Language", c.accept)
 		page := w.Body.String()

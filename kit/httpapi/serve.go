@@ -128,6 +128,11 @@ func (api *API) servePlain(op Operation, handler func(http.ResponseWriter, *http
 func (api *API) exchange(op Operation, w http.ResponseWriter, r *http.Request) (*exchange, context.Context) {
 	ex := &exchange{api: api, r: r, reply: &reply{ResponseWriter: w}}
 	ex.call = Call{Route: op.Method + " " + op.Path, Lang: langOf(r), Trace: traceOf(r.Context())}
+	if r.ContentLength != 0 {
+		// The deadline stands until the body has been read whole: where it is refused unread, net/http still drains the
+		// rest of it, and would wait for a stalled client for ever. A writer without deadlines (a test's) has none.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(api.o.BodyTimeout))
+	}
 	return ex, context.WithValue(r.Context(), exchangeKey{}, ex)
 }
 
@@ -173,13 +178,10 @@ func (ex *exchange) readBody(buf *bytes.Buffer, op Operation, body reflect.Type)
 		return tooLarge(limit)
 	}
 	if ex.r.ContentLength != 0 && ex.r.Body != nil && ex.r.Body != http.NoBody {
-		control := http.NewResponseController(ex.reply)
-		_ = control.SetReadDeadline(time.Now().Add(ex.api.o.BodyTimeout)) // unsupported: the server's own deadlines hold
-		_, err := buf.ReadFrom(http.MaxBytesReader(ex.reply.ResponseWriter, ex.r.Body, limit))
-		_ = control.SetReadDeadline(time.Time{})
-		if err != nil {
+		if _, err := buf.ReadFrom(http.MaxBytesReader(ex.reply.ResponseWriter, ex.r.Body, limit)); err != nil {
 			return bodyError(err, limit)
 		}
+		_ = http.NewResponseController(ex.reply).SetReadDeadline(time.Time{}) // or it would cancel the handler's context
 	}
 	ex.body = buf.Bytes()
 	if op.Idempotent {
@@ -263,7 +265,7 @@ func (b *steadyBody) Read(p []byte) (int, error) {
 	_ = b.control.SetReadDeadline(now.Add(b.each))
 	_ = b.control.SetWriteDeadline(now.Add(2 * b.each))
 	n, err := b.ReadCloser.Read(p)
-	if err != nil {
+	if errors.Is(err, io.EOF) {
 		_ = b.control.SetReadDeadline(time.Time{}) // or it would cancel the context of a handler that goes on
 	}
 	return n, err

@@ -11,7 +11,7 @@ import (
 type drainKey struct{}
 
 // NewServer returns a server for h with limits that a public port needs: 10 s for the headers, 64 KiB of them, 60 s for
-// an answer to be taken, 120 s of idling. Bodies and streams have deadlines of their own, set by the API. When the
+// a body to come and for an answer to be taken, 120 s of idling. Bodies and streams have deadlines of their own, set by the API. When the
 // server's Shutdown begins, streams end, so that it can complete.
 func NewServer(addr string, h http.Handler, log *slog.Logger) *http.Server {
 	drain, cancel := context.WithCancel(context.Background())
@@ -20,6 +20,7 @@ func NewServer(addr string, h http.Handler, log *slog.Logger) *http.Server {
 		Addr:              addr,
 		Handler:           h,
 		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       60 * time.Second,
 		WriteTimeout:      60 * time.Second,
 		IdleTimeout:       120 * time.Second,
 		MaxHeaderBytes:    64 << 10,
