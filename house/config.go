@@ -1,0 +1,65 @@
+package house
+
+import (
+	_ "embed"
+	"net"
+	"net/url"
+	"time"
+
+	"github.com/qiongdev/qiong/kit/errs"
+)
+
+//go:embed config.go
+var configSource string
+
+// Config is what a house itself can be told. Each service has its own section beside this one.
+type Config struct {
+	// Address and port to listen on. Anything but a loopback address is open to the network: put TLS in front.
+	Listen string `koanf:"listen" zh:"监听地址和端口。非回环地址即对网络开放，须在前面加 TLS。"`
+	// Folder of everything the house keeps: databases, keys, files. One house a folder.
+	Data string `koanf:"data" zh:"数据目录：数据库、密钥、文件都在其中。一个目录只供一套服务使用。"`
+	// Address under which others reach the house, such as https://gov.example.cn; agencies call back there. Empty: the
+	// address it listens on.
+	URL string `koanf:"url" zh:"外部访问地址，如 https://gov.example.cn，部门回调也用它。留空即监听地址。"`
+	// PostgreSQL server for the services' databases, such as postgres://user@host:5432/name. Empty: SQLite files in the
+	// data folder.
+	Database string `koanf:"database" zh:"PostgreSQL 地址，如 postgres://user@host:5432/name。留空则用数据目录内的 SQLite。" secret:"true"`
+	// Connections to PostgreSQL for each service: so many for durable writes, and as many for the rest.
+	Connections int `koanf:"connections" zh:"每个服务到 PostgreSQL 的连接数（持久写入与其余各占此数）。"`
+	// File with the master secret that seals the keys, at least 32 bytes, readable by its owner alone. Empty: made in
+	// the data folder at the first start, which is not safe for production.
+	MasterKey string `koanf:"master-key" zh:"封存密钥用的主密钥文件，至少 32 字节，仅属主可读。留空则首次启动时在数据目录内生成，不宜用于生产。"`
+	// What to log: debug, info, warn or error.
+	LogLevel string `koanf:"log-level" zh:"日志级别：debug、info、warn 或 error。"`
+	// How to log: text or json.
+	LogFormat string `koanf:"log-format" zh:"日志格式：text 或 json。"`
+	// OTLP/HTTP collector for traces, such as http://127.0.0.1:4318. Empty: traces do not leave the house.
+	OTLP string `koanf:"otlp" zh:"接收链路追踪的 OTLP/HTTP 地址，如 http://127.0.0.1:4318。留空则不外送。"`
+	// How long requests under way may take to finish when the house stops.
+	Grace time.Duration `koanf:"grace" zh:"停止时等待在途请求完成的最长时间。"`
+}
+
+// Defaults is the configuration of a house nobody told anything.
+var Defaults = Config{
+	Listen: "127.0.0.1:8460", Data: "./qiong-data", Connections: 16, LogLevel: "info", LogFormat: "text", Grace: 10 * time.Second,
+}
+
+// Validate implements the check that package config calls.
+func (c *Config) Validate() error {
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		return errs.New(errs.Invalid, "应为“地址:端口”", "must be address:port").WithField("house.listen")
+	}
+	if c.Data == "" {
+		return errs.New(errs.Invalid, "不能为空", "must not be empty").WithField("house.data")
+	}
+	if u, err := url.Parse(c.URL); c.URL != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+		return errs.New(errs.Invalid, "应为 http 或 https 地址", "must be an http or https URL").WithField("house.url")
+	}
+	if c.Connections < 1 || c.Connections > 500 {
+		return errs.New(errs.Invalid, "应在 1 至 500 之间", "must be between 1 and 500").WithField("house.connections")
+	}
+	if c.Grace < 0 {
+		return errs.New(errs.Invalid, "不能为负", "must not be negative").WithField("house.grace")
+	}
+	return nil
+}

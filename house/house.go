@@ -1,0 +1,407 @@
+// Package house opens engines, composes services and runs them: one process, one data folder, one port.
+//
+// Each service has its own database (a SQLite file, or a schema on PostgreSQL), its own message table and, where it
+// asks, its own saga engine. The house migrates, makes, listens, runs, and takes everything down in the reverse order.
+package house
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/qiongdev/qiong"
+	"github.com/qiongdev/qiong/kit/auth"
+	"github.com/qiongdev/qiong/kit/blob"
+	"github.com/qiongdev/qiong/kit/bus"
+	"github.com/qiongdev/qiong/kit/config"
+	"github.com/qiongdev/qiong/kit/errs"
+	"github.com/qiongdev/qiong/kit/httpapi"
+	"github.com/qiongdev/qiong/kit/httpapi/idem"
+	"github.com/qiongdev/qiong/kit/keys"
+	"github.com/qiongdev/qiong/kit/outbox"
+	"github.com/qiongdev/qiong/kit/saga/barrier"
+	"github.com/qiongdev/qiong/kit/saga/engine"
+	"github.com/qiongdev/qiong/kit/sqldb"
+	"github.com/qiongdev/qiong/kit/sqldb/postgres"
+	"github.com/qiongdev/qiong/kit/sqldb/sqlite"
+	"github.com/qiongdev/qiong/kit/telemetry"
+)
+
+//go:embed tables/*.sql
+var tables embed.FS
+
+// House is a running composition of services.
+type House struct {
+	Config    Config
+	Services  []*qiong.Service
+	telemetry *telemetry.Telemetry
+	clock     *clock
+	bus       bus.Bus
+	lock      *lock
+	keys      *keys.Ring
+	mux       *http.ServeMux
+	api       *httpapi.API
+	tokens    *auth.Tokens
+	bearer    *auth.Bearer
+	rooms     []*room
+	dbs       []sqldb.DB
+	closers   []func() error
+	listener  net.Listener
+	firstTime bool
+	ready     atomic.Bool
+	began     time.Time
+}
+
+// room is a service with what it was given.
+type room struct {
+	service *qiong.Service
+	host    *qiong.Host
+	runner  qiong.Runner
+}
+
+// Sections lists what a house of these services can be told.
+func Sections(services []*qiong.Service) []config.Section {
+	all := []config.Section{{Name: "house", Defaults: &Defaults, Source: configSource}}
+	for _, s := range services {
+		if s.Config != nil {
+			all = append(all, config.Section{Name: s.Name, Defaults: s.Config, Source: s.ConfigSource})
+		}
+	}
+	return all
+}
+
+// Options are what a house is opened with beyond its configuration.
+type Options struct {
+	Telemetry *telemetry.Telemetry // required
+	Bus       bus.Bus              // default: channels in this process
+}
+
+// Open makes a house: it locks the folder, opens the engines, migrates, makes the services, and listens. Nothing runs
+// until Run.
+func Open(ctx context.Context, services []*qiong.Service, cfg *config.Config, o Options) (h *House, err error) {
+	h = &House{
+		Config: *config.Of[Config](cfg, "house"), Services: services, telemetry: o.Telemetry, clock: newClock(), bus: o.Bus,
+		mux: http.NewServeMux(), began: time.Now(),
+	}
+	if h.bus == nil {
+		h.bus = bus.NewLocal()
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, h.Close())
+		}
+	}()
+	for _, step := range []func(context.Context) error{h.openFolder, h.openTokens} {
+		if err := step(ctx); err != nil {
+			return nil, err
+		}
+	}
+	h.routes()
+	for _, s := range services {
+		if err := h.move(ctx, s, cfg.Get(s.Name)); err != nil {
+			return nil, fmt.Errorf("%s: %w", s.Name, err)
+		}
+	}
+	if err := h.subscribe(ctx); err != nil {
+		return nil, err
+	}
+	h.measure()
+	if h.listener, err = net.Listen("tcp", h.Config.Listen); err != nil {
+		return nil, errs.Wrap(err, errs.Conflict, "无法监听 "+h.Config.Listen, "can't listen on "+h.Config.Listen).
+			WithField("house.listen").WithHint("换一个端口，或停止占用它的程序", "choose another port, or stop the program that has it")
+	}
+	return h, nil
+}
+
+// layout is the version of the data folder's arrangement. A test opens every one there ever was.
+const layout = "1\n"
+
+func (h *House) openFolder(context.Context) (err error) {
+	dir := h.Config.Data
+	if err := os.MkdirAll(filepath.Join(dir, "db"), 0o700); err != nil {
+		return errs.Wrap(err, errs.Invalid, "无法创建数据目录", "can't make the data folder").WithField("house.data")
+	}
+	if h.lock, err = lockFolder(dir); err != nil {
+		return err
+	}
+	h.closers = append(h.closers, h.lock.release)
+	switch have, err := os.ReadFile(filepath.Join(dir, "layout")); {
+	case errors.Is(err, fs.ErrNotExist):
+		h.firstTime = true
+		if err := os.WriteFile(filepath.Join(dir, "layout"), []byte(layout), 0o600); err != nil {
+			return err
+		}
+	case err != nil:
+		return err
+	case string(have) != layout:
+		return errs.New(errs.Conflict, "数据目录由更新的版本写成", "the data folder was written by a newer version").
+			WithField("house.data").WithHint("请使用该版本或更新的程序", "use that version or a newer one")
+	}
+	h.keys, err = keys.Open(filepath.Join(dir, "keys"), keys.Options{MasterFile: h.Config.MasterKey, CreateMaster: h.Config.MasterKey == ""})
+	return err
+}
+
+// openDB opens the database called name and brings its tables up to date.
+func (h *House) openDB(ctx context.Context, name string, sets map[string]fs.FS) (db sqldb.DB, err error) {
+	if h.Config.Database != "" {
+		db, err = postgres.Open(ctx, postgres.Options{URL: h.Config.Database, Schema: name, Conns: h.Config.Connections, Exclusive: true})
+	} else {
+		db, err = sqlite.Open(filepath.Join(h.Config.Data, "db", name+".db"))
+	}
+	if err != nil {
+		return nil, err
+	}
+	h.closers = append(h.closers, db.Close)
+	h.dbs = append(h.dbs, db)
+	for set, files := range sets {
+		if files == nil {
+			continue
+		}
+		if err := db.Migrate(ctx, set, files); err != nil {
+			return nil, err
+		}
+	}
+	return db, nil
+}
+
+func (h *House) openTokens(ctx context.Context) error {
+	files, err := fs.Sub(tables, "tables")
+	if err != nil {
+		return err
+	}
+	db, err := h.openDB(ctx, "house", map[string]fs.FS{"house": files})
+	if err != nil {
+		return err
+	}
+	store, err := openTokens(ctx, db, h.clock.Now)
+	if err != nil {
+		return err
+	}
+	h.tokens = &auth.Tokens{Store: store, Clock: h.clock.Now}
+	h.bearer = auth.NewBearer(h.tokens)
+	return nil
+}
+
+// move gives a service its host and makes it.
+func (h *House) move(ctx context.Context, s *qiong.Service, cfg any) error {
+	host := &qiong.Host{
+		Name: s.Name, API: h.api, Mux: h.mux, Who: h.bearer, Now: h.clock.Now, URL: h.URL,
+		Log:   h.telemetry.Log.With("service", s.Name),
+		Meter: meter(h.telemetry.Registry, s.Name),
+	}
+	r := &room{service: s, host: host}
+	h.rooms = append(h.rooms, r)
+	if s.Needs.Has(qiong.Keys) {
+		host.Keys = h.keys
+	}
+	if s.Needs.Has(qiong.Blobs) {
+		store, err := blob.Open(filepath.Join(h.Config.Data, "blobs", s.Name))
+		if err != nil {
+			return err
+		}
+		host.Blobs = store
+	}
+	if s.Needs.Has(qiong.DB) || s.Needs.Has(qiong.Sagas) {
+		if err := h.openMessages(ctx, s, host); err != nil {
+			return err
+		}
+	}
+	if s.Needs.Has(qiong.Sagas) {
+		var err error
+		if host.Sagas, err = engine.Open(ctx, engine.Options{DB: host.DB, Now: host.Now, Log: host.Log}); err != nil {
+			return err
+		}
+	}
+	var err error
+	r.runner, err = s.New(ctx, host, cfg)
+	return err
+}
+
+func (h *House) openMessages(ctx context.Context, s *qiong.Service, host *qiong.Host) (err error) {
+	sets := map[string]fs.FS{s.Name: s.Tables, "outbox": outbox.Tables(), "idem": idem.Tables(), "barrier": barrier.Tables()}
+	if s.Needs.Has(qiong.Sagas) {
+		sets["saga"] = engine.Tables()
+	}
+	if host.DB, err = h.openDB(ctx, strings.ReplaceAll(s.Name, "-", "_"), sets); err != nil {
+		return err
+	}
+	host.Box, err = outbox.Open(ctx, outbox.Options{Producer: s.Name, DB: host.DB, Bus: h.bus, Now: host.Now, Log: host.Log})
+	return err
+}
+
+// subscribe tells every producer who handles its events.
+func (h *House) subscribe(ctx context.Context) error {
+	producers := map[string]*outbox.Box{}
+	for _, r := range h.rooms {
+		for _, e := range r.service.Events {
+			producers[e.Type] = r.host.Box
+		}
+	}
+	for _, r := range h.rooms {
+		subs, _ := r.host.Registered()
+		for _, sub := range subs {
+			box := producers[sub.Event]
+			if box == nil { // its producer does not live here
+				continue
+			}
+			if err := box.Subscribe(ctx, sub.Event, sub.Consumer, sub.Blocks); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// URL returns where the house is reached.
+func (h *House) URL() string {
+	if h.Config.URL != "" {
+		return strings.TrimSuffix(h.Config.URL, "/")
+	}
+	return h.localURL()
+}
+
+// localURL returns where this machine reaches the house.
+func (h *House) localURL() string {
+	if h.listener == nil {
+		return "http://" + h.Config.Listen
+	}
+	addr := h.listener.Addr().(*net.TCPAddr)
+	host := addr.IP.String()
+	if addr.IP.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, fmt.Sprint(addr.Port))
+}
+
+// Run serves until ctx ends or something fails, and returns when nothing runs any more. It closes the house.
+func (h *House) Run(ctx context.Context) (err error) {
+	defer func() { err = errors.Join(err, h.Close()) }()
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	g, life := errgroup.WithContext(life)
+	sagas, endSagas := context.WithCancel(life)
+	defer endSagas()
+	server := httpapi.NewServer("", h.handler(), h.telemetry.Log)
+	g.Go(func() error {
+		if err := server.Serve(h.listener); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("http: %w", err)
+		}
+		return nil
+	})
+	for _, r := range h.rooms {
+		h.runRoom(life, sagas, g, r)
+	}
+	h.every(life, g, "house.tokens", time.Hour, h.tokens.Store.(*tokens).clean)
+	h.ready.Store(true)
+	select {
+	case <-ctx.Done():
+	case <-life.Done(): // something failed
+	}
+	h.ready.Store(false)
+	endSagas() // they call agencies, perhaps this very house; what is under way goes on at the next start
+	h.drain(server)
+	end()
+	return g.Wait()
+}
+
+// drain stops intake: no new requests, and those under way may finish.
+func (h *House) drain(server *http.Server) {
+	ctx, cancel := context.WithTimeout(context.Background(), h.Config.Grace)
+	defer cancel()
+	for _, r := range h.rooms {
+		if d, ok := r.runner.(qiong.Drainer); ok {
+			if err := d.Drain(ctx); err != nil {
+				h.telemetry.Log.Warn("a service did not drain", "service", r.service.Name, "err", err)
+			}
+		}
+	}
+	if err := server.Shutdown(ctx); err != nil {
+		h.telemetry.Log.Warn("requests were cut off", "err", err)
+		_ = server.Close() // Shutdown has said what there is to say
+	}
+}
+
+// runRoom runs what belongs to a service: its message table, its sagas, its consumers, its jobs, itself.
+func (h *House) runRoom(ctx, sagas context.Context, g *errgroup.Group, r *room) {
+	name := r.service.Name
+	run := func(ctx context.Context, what string, f func(context.Context) error) {
+		g.Go(func() error {
+			if err := f(ctx); err != nil {
+				return fmt.Errorf("%s: %s: %w", name, what, err)
+			}
+			return nil
+		})
+	}
+	if r.host.Box != nil {
+		run(ctx, "relay", r.host.Box.Run)
+	}
+	if r.host.Sagas != nil {
+		run(sagas, "sagas", r.host.Sagas.Run)
+	}
+	subs, jobs := r.host.Registered()
+	for consumer, handlers := range byConsumer(subs) {
+		in := &outbox.Inbox{Consumer: consumer, DB: r.host.DB, Bus: h.bus, Now: r.host.Now, Log: r.host.Log, Handle: handlers,
+			Context: func(ctx context.Context, m outbox.Message) context.Context { return telemetry.Extract(ctx, m.Trace) }}
+		run(ctx, "consumer "+consumer, in.Run)
+	}
+	for _, j := range jobs {
+		h.every(ctx, g, name+"."+j.Name, j.Period, j.Run)
+	}
+	if r.host.DB != nil {
+		h.every(ctx, g, name+".idempotency", time.Hour, func(ctx context.Context) error { return idem.Clean(ctx, r.host.DB, h.clock.Now()) })
+	}
+	run(ctx, "service", r.runner.Run)
+}
+
+func byConsumer(subs []qiong.Subscription) map[string]map[string]outbox.Handler {
+	m := map[string]map[string]outbox.Handler{}
+	for _, s := range subs {
+		if m[s.Consumer] == nil {
+			m[s.Consumer] = map[string]outbox.Handler{}
+		}
+		m[s.Consumer][s.Event] = s.Handle
+	}
+	return m
+}
+
+// every runs f each period; what goes wrong is logged, and tried again a period later.
+func (h *House) every(ctx context.Context, g *errgroup.Group, name string, period time.Duration, f func(context.Context) error) {
+	g.Go(func() error {
+		tick := time.NewTicker(period)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-tick.C:
+			}
+			if err := f(ctx); err != nil && ctx.Err() == nil {
+				h.telemetry.Log.Error("a job failed", "job", name, "err", err)
+			}
+		}
+	})
+}
+
+// Close gives back what Open has taken, in the reverse order. It may be called again.
+func (h *House) Close() error {
+	var all []error
+	if h.listener != nil {
+		_ = h.listener.Close() // the server has closed it already, or never had it
+	}
+	for i := len(h.closers) - 1; i >= 0; i-- {
+		all = append(all, h.closers[i]())
+	}
+	h.closers = nil
+	return errors.Join(all...)
+}

@@ -1,0 +1,161 @@
+package house
+
+import (
+	"context"
+	"embed"
+	"html/template"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/qiongdev/qiong"
+	"github.com/qiongdev/qiong/kit/auth"
+	"github.com/qiongdev/qiong/kit/errs"
+	"github.com/qiongdev/qiong/kit/httpapi"
+	"github.com/qiongdev/qiong/kit/lang"
+	"github.com/qiongdev/qiong/kit/sqldb"
+)
+
+//go:embed login.html house.css
+var pages embed.FS
+
+var loginPage = template.Must(template.ParseFS(pages, "login.html"))
+
+var styleSheet = func() []byte {
+	css, err := pages.ReadFile("house.css")
+	if err != nil {
+		panic(err) // embedded above
+	}
+	return css
+}()
+
+const sessionLife = 12 * time.Hour
+
+// routes registers what belongs to no service.
+func (h *House) routes() {
+	h.api = httpapi.New(httpapi.Options{
+		Title: lang.T("琼 接口", "Qiong API"), Version: Version().Version, Mux: h.mux, Auth: h.bearer, Log: h.telemetry.Log,
+	})
+	h.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
+	h.mux.HandleFunc("GET /readyz", h.readyz)
+	h.mux.Handle("GET /metrics", h.telemetry.Handler())
+	h.mux.HandleFunc("GET /login", h.showLogin)
+	h.mux.HandleFunc("POST /login", h.login)
+	h.mux.HandleFunc("POST /logout", h.logout)
+	h.tokenRoutes()
+}
+
+func (h *House) handler() http.Handler {
+	return httpapi.SecureHeaders(h.telemetry.Middleware(h.mux))
+}
+
+// readyz answers 200 when every database and service can serve, 503 with their names otherwise.
+func (h *House) readyz(w http.ResponseWriter, r *http.Request) {
+	var away []string
+	for _, db := range h.dbs {
+		ctx, cancel := context.WithTimeout(r.Context(), time.Second)
+		if _, err := sqldb.Value[int64](ctx, db, "SELECT 1"); err != nil {
+			away = append(away, "database")
+		}
+		cancel()
+	}
+	for _, room := range h.rooms {
+		if readier, ok := room.runner.(qiong.Readier); ok {
+			if err := readier.Ready(); err != nil {
+				away = append(away, room.service.Name)
+			}
+		}
+	}
+	if !h.ready.Load() {
+		away = append(away, "house")
+	}
+	if len(away) > 0 {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = w.Write([]byte("not ready: " + strings.Join(away, ", ") + "\n"))
+		return
+	}
+	_, _ = w.Write([]byte("ready\n"))
+}
+
+// loginView is what the page shows.
+type loginView struct {
+	Lang    lang.Lang
+	Problem string
+	Next    string
+}
+
+// Say returns the words in the page's language.
+func (v loginView) Say(zh, en string) string { return lang.T(zh, en).In(v.Lang) }
+
+// showLogin shows the form, or signs in by the one-time secret of a link. The secret is spent on use.
+func (h *House) showLogin(w http.ResponseWriter, r *http.Request) {
+	if secret := r.URL.Query().Get("once"); secret != "" {
+		h.signIn(w, r, secret)
+		return
+	}
+	h.renderLogin(w, r, nil)
+}
+
+func (h *House) login(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, 4096)
+	h.signIn(w, r, strings.TrimSpace(r.PostFormValue("once")))
+}
+
+func (h *House) signIn(w http.ResponseWriter, r *http.Request, secret string) {
+	if _, err := h.bearer.Login(w, r, secret, sessionLife); err != nil {
+		h.renderLogin(w, r, err)
+		return
+	}
+	http.Redirect(w, r, next(r.FormValue("next")), http.StatusSeeOther)
+}
+
+// next keeps a redirect inside the house.
+func next(path string) string {
+	u, err := url.Parse(path)
+	if err != nil || u.Host != "" || u.Scheme != "" || !strings.HasPrefix(path, "/") || strings.HasPrefix(path, "//") || strings.Contains(path, "\\") {
+		return "/"
+	}
+	return path
+}
+
+func (h *House) renderLogin(w http.ResponseWriter, r *http.Request, err error) {
+	v := loginView{Lang: lang.FromAccept(r.Header.Get("Accept-Language")), Next: next(r.FormValue("next"))}
+	status := http.StatusOK
+	if err != nil {
+		e := errs.As(err)
+		v.Problem, status = e.In(v.Lang), e.Kind.HTTP()
+		if hint := e.Hint.In(v.Lang); hint != "" {
+			v.Problem += lang.T("。", ". ").In(v.Lang) + hint
+		}
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	if err := loginPage.Execute(w, v); err != nil {
+		h.telemetry.Log.WarnContext(r.Context(), "a page was not sent", "err", err)
+	}
+}
+
+func (h *House) logout(w http.ResponseWriter, r *http.Request) {
+	if err := h.bearer.Logout(w, r); err != nil {
+		h.api.Fail(w, r, err)
+		return
+	}
+	http.Redirect(w, r, "/login", http.StatusSeeOther)
+}
+
+// issue makes a token for a person and, where asked, a link that signs in once.
+func (h *House) issue(ctx context.Context, p auth.Principal, life time.Duration, oneTime bool, note string) (string, error) {
+	secret, _, err := h.tokens.Issue(ctx, p, life, oneTime, note)
+	return secret, err
+}
+
+// link returns the address that signs p in once, within an hour.
+func (h *House) link(ctx context.Context, p auth.Principal) (string, error) {
+	secret, err := h.issue(ctx, p, time.Hour, true, "link")
+	if err != nil {
+		return "", err
+	}
+	return h.URL() + "/login?once=" + url.QueryEscape(secret), nil
+}

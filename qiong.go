@@ -1,0 +1,132 @@
+// Package qiong is the contract between a house and what lives in it: a [Service] that stays running, a [Tool] that runs
+// and ends, the [Host] a service is given, and the [Runner] it gives back.
+//
+// A service is a value. Its name stands in five places: the folder, the command, the section of the configuration, the
+// path /api/<name>/ and the prefix of its metrics. A program is a list of services and tools handed to package house:
+//
+//	func main() { house.Main([]*qiong.Service{approval.Service, sandbox.Service}, []*qiong.Tool{demo.Tool}) }
+//
+// The life of a service: its configuration is read, its tables are migrated, New makes it (and starts nothing), the
+// house listens, Run runs until its context ends, and Ready says whether it can serve.
+package qiong
+
+import (
+	"context"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/qiongdev/qiong/kit/auth"
+	"github.com/qiongdev/qiong/kit/blob"
+	"github.com/qiongdev/qiong/kit/httpapi"
+	"github.com/qiongdev/qiong/kit/keys"
+	"github.com/qiongdev/qiong/kit/lang"
+	"github.com/qiongdev/qiong/kit/outbox"
+	"github.com/qiongdev/qiong/kit/saga/engine"
+	"github.com/qiongdev/qiong/kit/sqldb"
+)
+
+// Text is a message in Chinese and English.
+type Text = lang.Text
+
+// Need is a set of what a service asks of the house. Only what is asked for is opened.
+type Need uint
+
+// The needs.
+const (
+	DB    Need = 1 << iota // its own database, with the message table
+	Sagas                  // an engine in that database; implies DB
+	Blobs                  // a folder of objects
+	Keys                   // the key ring
+)
+
+// Has reports whether n includes all of other.
+func (n Need) Has(other Need) bool { return n&other == other }
+
+// Service is something that stays running.
+type Service struct {
+	Name         string // lower case; folder, command, configuration section, /api/<name>/, metric prefix
+	Doc          Text   // one sentence
+	Needs        Need
+	Tables       fs.FS   // migrations of its own database: 0001_init.sql, …
+	Config       any     // pointer to a struct of its defaults; see package config for the tags
+	ConfigSource string  // Go source of the file that declares Config, embedded: its comments are the manual
+	Events       []Event // what it publishes
+	Commands     []*Tool // qiong <service> <command>
+	New          func(ctx context.Context, h *Host, config any) (Runner, error)
+}
+
+// Event is a kind of message that a service publishes.
+type Event struct {
+	Type    string // "<service>.<noun>.<participle>"
+	Version int    // of its data
+	Grade   string // the highest grade of its data
+	Act     bool   // whether evidence anchors it
+	Doc     Text
+}
+
+// Runner is a service that was made. Run ends everything it started before it returns; it returns nil when ctx ends.
+type Runner interface {
+	Run(ctx context.Context) error
+}
+
+// Readier is a Runner that can say why it can't serve at the moment.
+type Readier interface{ Ready() error }
+
+// Drainer is a Runner that can stop taking work in before it is told to end.
+type Drainer interface {
+	Drain(ctx context.Context) error
+}
+
+// Host is what a service may use. What it did not ask for in Needs is nil.
+type Host struct {
+	Name  string // of the service
+	DB    sqldb.DB
+	Sagas *engine.Engine
+	Box   *outbox.Box // the message table of DB
+	Blobs *blob.Store
+	Keys  *keys.Ring
+	API   *httpapi.API   // operations below /api/<name>/
+	Mux   *http.ServeMux // pages below /<name>/
+	Who   auth.Authenticator
+	Now   func() time.Time // never steps back
+	Log   *slog.Logger
+	Meter prometheus.Registerer // registers with the service's name as prefix
+	// URL returns where this house is reached, such as "http://127.0.0.1:8460", once it listens.
+	URL func() string
+
+	on    []Subscription
+	every []Job
+}
+
+// Subscription has a service handle events.
+type Subscription struct {
+	Consumer string // "<service>.<name>"
+	Event    string
+	Blocks   bool // whether a dead letter holds back what follows of its key
+	Handle   outbox.Handler
+}
+
+// Job is a function that runs now and then.
+type Job struct {
+	Name   string
+	Period time.Duration
+	Run    func(ctx context.Context) error
+}
+
+// On has every event of the type handled once, in the order of its key, from the first start on. The name tells
+// consumers of one service apart. It is for New.
+func (h *Host) On(name, event string, blocks bool, handle outbox.Handler) {
+	h.on = append(h.on, Subscription{Consumer: h.Name + "." + name, Event: event, Blocks: blocks, Handle: handle})
+}
+
+// Every has f run each period while the house runs, never twice at a time. It is for New.
+func (h *Host) Every(name string, period time.Duration, f func(ctx context.Context) error) {
+	h.every = append(h.every, Job{Name: name, Period: period, Run: f})
+}
+
+// Registered returns what On and Every have registered, for the house.
+func (h *Host) Registered() ([]Subscription, []Job) { return h.on, h.every }
