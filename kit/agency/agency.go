@@ -17,8 +17,9 @@ import (
 // MaxBody bounds a request, an answer and a callback, in bytes.
 const MaxBody = 1 << 20
 
-// Window is how old a signature may be, and how far ahead of the reader's clock.
-const Window = 5 * time.Minute
+// Window is how old a signature may be, and how far ahead of the reader's clock: clocks must be set, and the agency
+// remembers every nonce for a few windows.
+const Window = time.Minute
 
 // Outcome is what became of a request.
 type Outcome string

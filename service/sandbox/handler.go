@@ -1,0 +1,315 @@
+package sandbox
+
+import (
+	"cmp"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/qiongdev/qiong/kit/agency"
+	"github.com/qiongdev/qiong/kit/errs"
+	"github.com/qiongdev/qiong/kit/gm"
+	"github.com/qiongdev/qiong/kit/httpsig"
+	"github.com/qiongdev/qiong/kit/lang"
+)
+
+// Prefix is the path below which the agencies answer.
+const Prefix = "/api/sandbox/agencies/"
+
+// Handler serves the agencies below Prefix.
+func (s *Sandbox) Handler() http.Handler { return s.mux }
+
+func (s *Sandbox) routes() *http.ServeMux {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+Prefix+"{agency}/openapi.yaml", s.serveDocument)
+	mux.HandleFunc(Prefix+"{agency}/{resource}/{requestId}", s.serve)
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		s.send(w, r, nil, problem(r, errs.New(errs.NotFound, "没有这个地址", "there is nothing at this address")), "")
+	})
+	return mux
+}
+
+func (s *Sandbox) serveDocument(w http.ResponseWriter, r *http.Request) {
+	o, err := s.office(r.PathValue("agency"))
+	if err != nil {
+		s.send(w, r, nil, problem(r, err), "")
+		return
+	}
+	w.Header().Set("Content-Type", "application/yaml")
+	_, _ = w.Write(o.doc.text) // the reader may leave
+}
+
+// serve answers one request to an agency.
+func (s *Sandbox) serve(w http.ResponseWriter, r *http.Request) {
+	o, err := s.office(r.PathValue("agency"))
+	if err != nil {
+		s.send(w, r, nil, problem(r, err), "")
+		return
+	}
+	if s.faults.take(o.name, r.PathValue("resource"), s.now(), isDown) == Down {
+		panic(http.ErrAbortHandler) // cuts the connection
+	}
+	select {
+	case s.room <- struct{}{}:
+		defer func() { <-s.room }()
+	default:
+		s.send(w, r, o, problem(r, errs.New(errs.TooMany, "部门系统繁忙，请稍后再试", "the agency is busy; try again later").WithRetryAfter(time.Second)), "")
+		return
+	}
+	rep, fault, err := s.answer(w, r, o)
+	if err != nil {
+		if errs.KindOf(err) == errs.Internal {
+			s.deps.Log.ErrorContext(r.Context(), "an agency failed", "agency", o.name, "error", err)
+		}
+		rep = problem(r, err)
+	}
+	s.send(w, r, o, rep, fault)
+}
+
+// answer admits the request, lets a fault strike before the effect, and processes it.
+func (s *Sandbox) answer(w http.ResponseWriter, r *http.Request, o *office) (reply, FaultKind, error) {
+	body, err := s.admit(w, r)
+	if err != nil {
+		return reply{}, "", err
+	}
+	k := key{o.name, r.PathValue("resource"), r.PathValue("requestId")}
+	b, ok := o.resources[k.resource]
+	if !ok {
+		return reply{}, "", errs.New(errs.NotFound, "该部门没有这项资源", "the agency has no such resource").WithField("resource")
+	}
+	if !agency.ValidID(k.id) {
+		return reply{}, "", errs.New(errs.Invalid, "不是合法的请求编号", "is not a request id").WithField("requestId")
+	}
+	var act func(ctx context.Context, fault FaultKind) (reply, error)
+	switch r.Method {
+	case http.MethodPut:
+		req, app, err := o.doc.decode(k, body)
+		if err != nil {
+			return reply{}, "", err
+		}
+		act = func(ctx context.Context, fault FaultKind) (reply, error) { return s.do(ctx, k, b, req, app, fault) }
+	case http.MethodGet:
+		act = func(ctx context.Context, _ FaultKind) (reply, error) { return s.query(ctx, k) }
+	case http.MethodDelete:
+		act = func(ctx context.Context, fault FaultKind) (reply, error) { return s.undo(ctx, k, b, fault) }
+	default:
+		return reply{}, "", errs.New(errs.Invalid, "只支持 PUT、GET 和 DELETE", "PUT, GET and DELETE alone are supported").WithCode("http.method")
+	}
+	fault, err := s.fault(r, k, b)
+	if err != nil {
+		return reply{}, "", err
+	}
+	switch fault {
+	case Down:
+		panic(http.ErrAbortHandler)
+	case Timeout:
+		s.wait(r.Context(), maxHold)
+		panic(http.ErrAbortHandler)
+	case Error500:
+		return reply{}, "", errs.New(errs.Internal, "部门系统内部错误（演练）", "the agency's system failed (a rehearsal)").WithCode("sandbox.fault")
+	}
+	// What was admitted is processed, whether its caller stays or not.
+	rep, err := act(context.WithoutCancel(r.Context()), fault)
+	return rep, fault, err
+}
+
+// maxHold bounds how long a caller without a time limit of its own is held.
+const maxHold = 2 * time.Minute
+
+// admit reads the body and verifies who sent it, and that it is not a replay.
+func (s *Sandbox) admit(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(s.cfg.MaxBody)))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return nil, errs.Newf(errs.TooLarge, "请求体超过 %d 字节", "the body is longer than %d bytes", tooLarge.Limit).WithCode("http.body-too-large")
+	case err != nil:
+		return nil, errs.Wrap(err, errs.Invalid, "请求体不完整", "the body is incomplete").WithCode("http.body-truncated")
+	}
+	now := s.now()
+	signed, err := httpsig.VerifyRequest(r, body, s.deps.Keys.Lookup, now, agency.Window)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.nonces.Add(signed, now); err != nil {
+		return nil, err
+	}
+	if media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); r.Method == http.MethodPut && media != "application/json" {
+		return nil, errs.New(errs.Unsupported, "请求体应为 application/json", "the body is application/json").WithField("Content-Type")
+	}
+	return body, nil
+}
+
+// fault returns what strikes this request: by an order, or, once for each request, by the scenario.
+func (s *Sandbox) fault(r *http.Request, k key, b *Behaviour) (FaultKind, error) {
+	if kind := s.faults.take(k.agency, k.resource, s.now(), isNotDown); kind != "" {
+		return kind, nil
+	}
+	if r.Method == http.MethodGet {
+		return "", nil
+	}
+	kind := sampleFault(draw(s.cfg.Seed, k, "fault/"+r.Method), b.faults)
+	if kind == "" {
+		return "", nil
+	}
+	struck, err := s.store.strike(r.Context(), k, r.Method)
+	if !struck {
+		kind = ""
+	}
+	return kind, err
+}
+
+// do is PUT.
+func (s *Sandbox) do(ctx context.Context, k key, b *Behaviour, req agency.Request, app application, fault FaultKind) (reply, error) {
+	digest, err := digestOf(req)
+	if err != nil {
+		return reply{}, err
+	}
+	stands, seen, err := find(ctx, s.store.db, k)
+	if err == nil && !seen {
+		stands, err = s.accept(ctx, k, b, req, app, digest, fault)
+	}
+	if err != nil {
+		return reply{}, err
+	}
+	if stands.digest != "" && stands.digest != digest {
+		return reply{}, errs.New(errs.Conflict, "同一请求编号的内容已改变", "the same request id came with other contents").
+			WithCode("agency.changed").WithField("requestId")
+	}
+	return answerOf(stands, s.now(), !seen && b.Mode != Now), nil
+}
+
+// accept lets a request take effect, and returns what stands then: where another of the same id came first, that one.
+func (s *Sandbox) accept(ctx context.Context, k key, b *Behaviour, req agency.Request, app application, digest string, fault FaultKind) (entry, error) {
+	latency := b.Latency.sample(draw(s.cfg.Seed, k, "latency"), s.cfg.Speed)
+	if b.Mode == Now {
+		if err := s.work(ctx, latency); err != nil {
+			return entry{}, err
+		}
+		latency = 0
+	}
+	e, err := s.decide(k, b, app)
+	if err != nil {
+		return entry{}, err
+	}
+	now := s.now()
+	e.digest, e.copies, e.readyAt = digest, 1, now.Add(latency).UnixMilli()
+	if fault == Duplicate {
+		e.copies = 2
+	}
+	if b.Mode == Callback && req.Callback != "" {
+		e.callback, e.nextAt = req.Callback, e.readyAt
+	}
+	stands, err := process(fault, func() (entry, error) { return s.store.do(ctx, e, now.UnixMilli()) })
+	if err == nil && stands.nextAt > 0 {
+		s.notify()
+	}
+	return stands, err
+}
+
+// process runs f, and a second time beside it where the fault is that the agency processes its request twice: the
+// barrier must keep the effect single whichever of them comes first.
+func process[T any](fault FaultKind, f func() (T, error)) (T, error) {
+	var wg sync.WaitGroup
+	var second error
+	if fault == Duplicate {
+		wg.Go(func() { _, second = f() })
+	}
+	first, err := f()
+	wg.Wait()
+	return first, cmp.Or(err, second)
+}
+
+// decide makes what an agency will answer: a pure function of seed, key and application.
+func (s *Sandbox) decide(k key, b *Behaviour, app application) (entry, error) {
+	for _, rule := range b.Refuse {
+		if rule.holds(app) {
+			return entry{key: k, answer: refusal(k.id, rule.Refusal)}, nil
+		}
+	}
+	issued, err := output(b.output, s.cfg.Seed, k, app)
+	return entry{key: k, answer: agency.Answer{RequestID: k.id, Outcome: agency.Done, Output: issued}}, err
+}
+
+// query is GET.
+func (s *Sandbox) query(ctx context.Context, k key) (reply, error) {
+	e, seen, err := find(ctx, s.store.db, k)
+	if err != nil {
+		return reply{}, err
+	}
+	if !seen {
+		return jsonReply(http.StatusNotFound, agency.Answer{RequestID: k.id, Outcome: agency.Unseen}), nil
+	}
+	return answerOf(e, s.now(), false), nil
+}
+
+// undo is DELETE.
+func (s *Sandbox) undo(ctx context.Context, k key, b *Behaviour, fault FaultKind) (reply, error) {
+	done := jsonReply(http.StatusOK, agency.Answer{RequestID: k.id, Outcome: agency.Done})
+	if e, _, err := find(ctx, s.store.db, k); err != nil || e.undone {
+		return done, err
+	}
+	if err := s.work(ctx, b.Latency.sample(draw(s.cfg.Seed, k, "latency/undo"), s.cfg.Speed)); err != nil {
+		return reply{}, err
+	}
+	_, err := process(fault, func() (any, error) { return nil, s.store.undo(ctx, k, b.Revocable, s.now().UnixMilli()) })
+	if errors.Is(err, errIrrevocable) {
+		return jsonReply(http.StatusOK, refusal(k.id, Refusal{errIrrevocable.Code, errIrrevocable.Msg})), nil
+	}
+	return done, err
+}
+
+// answerOf returns what an agency says of a request now. A request that is decided later was pending at first, however
+// soon it is ready.
+func answerOf(e entry, now time.Time, first bool) reply {
+	left := e.readyAt - now.UnixMilli()
+	switch {
+	case e.undone:
+		return jsonReply(http.StatusOK, refusal(e.id, Refusal{"undone", lang.T("该请求已被撤销，不再办理", "the request was undone and will not take effect")}))
+	case first || left > 0:
+		return jsonReply(http.StatusAccepted, agency.Answer{RequestID: e.id, Outcome: agency.Pending, PollAfter: agency.Milliseconds(max(left, 1))})
+	}
+	return jsonReply(http.StatusOK, e.answer)
+}
+
+func refusal(id string, r Refusal) agency.Answer {
+	return agency.Answer{RequestID: id, Outcome: agency.Refused, Code: r.Code, Reason: r.Reason}
+}
+
+// digestOf returns the SM3 of what is asked. The callback stays out: a caller may have moved since its first attempt.
+func digestOf(req agency.Request) (string, error) {
+	req.Callback = ""
+	data, err := json.Marshal(req)
+	digest := gm.SM3(data)
+	return hex.EncodeToString(digest[:]), err
+}
+
+// work takes as long as an agency does. It ends early, as an error, when the sandbox ends.
+func (s *Sandbox) work(ctx context.Context, d time.Duration) error {
+	if s.wait(ctx, d) {
+		return nil
+	}
+	return errs.New(errs.Unavailable, "部门系统正在停机", "the agency's system is stopping").WithCode("sandbox.ended")
+}
+
+// wait reports whether d has passed; it returns early when ctx or the sandbox ends.
+func (s *Sandbox) wait(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return true
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+	case <-s.ended:
+	}
+	return false
+}
