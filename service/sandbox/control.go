@@ -27,8 +27,8 @@ type agencyInput struct {
 }
 
 type orderInput struct {
-	agencyInput
-	Body order
+	Agency string `path:"agency" maxLength:"64" doc:"部门 / the agency"`
+	Body   order
 }
 
 type list[T any] struct {
@@ -100,7 +100,7 @@ func (s *Sandbox) putFault(ctx context.Context, in *orderInput) (*list[order], e
 	if err := s.SetFault(in.Agency, f); err != nil {
 		return nil, err
 	}
-	return s.listFaults(ctx, &in.agencyInput)
+	return s.listFaults(ctx, &agencyInput{in.Agency})
 }
 
 func (s *Sandbox) listEffects(ctx context.Context, in *effectsInput) (*effectsOutput, error) {

@@ -32,7 +32,7 @@ const maxLatency = 10 * time.Minute
 
 func (l Latency) sample(r *rand.Rand, speed float64) time.Duration {
 	d := float64(l.Median) * math.Exp(l.Sigma*r.NormFloat64()) * speed
-	return time.Duration(min(d, float64(maxLatency)))
+	return time.Duration(min(d, float64(maxLatency))).Truncate(time.Millisecond) // times are stored in milliseconds
 }
 
 // sampleFault returns the fault that the scenario has for a request, or none.
