@@ -89,45 +89,48 @@ type Options struct {
 
 // Open makes a house: it locks the folder, opens the engines, migrates, makes the services, and listens. Nothing runs
 // until Run.
-func Open(ctx context.Context, services []*qiong.Service, cfg *config.Config, o Options) (h *House, err error) {
-	h = &House{
+func Open(ctx context.Context, services []*qiong.Service, cfg *config.Config, o Options) (*House, error) {
+	h := &House{
 		Config: *config.Of[Config](cfg, "house"), Services: services, telemetry: o.Telemetry, clock: newClock(), bus: o.Bus,
 		mux: http.NewServeMux(), began: time.Now(),
 	}
 	if h.bus == nil {
 		h.bus = bus.NewLocal()
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, h.Close())
-		}
-	}()
-	for _, step := range []func(context.Context) error{h.openFolder, h.openTokens} {
-		if err := step(ctx); err != nil {
-			return nil, err
-		}
+	if err := h.open(ctx, cfg); err != nil {
+		return nil, errors.Join(err, h.Close())
+	}
+	return h, nil
+}
+
+func (h *House) open(ctx context.Context, cfg *config.Config) (err error) {
+	if err := h.openFolder(); err != nil {
+		return err
+	}
+	if err := h.openTokens(ctx); err != nil {
+		return err
 	}
 	h.routes()
-	for _, s := range services {
+	for _, s := range h.Services {
 		if err := h.move(ctx, s, cfg.Get(s.Name)); err != nil {
-			return nil, fmt.Errorf("%s: %w", s.Name, err)
+			return fmt.Errorf("%s: %w", s.Name, err)
 		}
 	}
 	if err := h.subscribe(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	h.measure()
 	if h.listener, err = net.Listen("tcp", h.Config.Listen); err != nil {
-		return nil, errs.Wrap(err, errs.Conflict, "无法监听 "+h.Config.Listen, "can't listen on "+h.Config.Listen).
+		return errs.Wrap(err, errs.Conflict, "无法监听 "+h.Config.Listen, "can't listen on "+h.Config.Listen).
 			WithField("house.listen").WithHint("换一个端口，或停止占用它的程序", "choose another port, or stop the program that has it")
 	}
-	return h, nil
+	return nil
 }
 
 // layout is the version of the data folder's arrangement. A test opens every one there ever was.
 const layout = "1\n"
 
-func (h *House) openFolder(context.Context) (err error) {
+func (h *House) openFolder() (err error) {
 	dir := h.Config.Data
 	if err := os.MkdirAll(filepath.Join(dir, "db"), 0o700); err != nil {
 		return errs.Wrap(err, errs.Invalid, "无法创建数据目录", "can't make the data folder").WithField("house.data")

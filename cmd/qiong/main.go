@@ -1,0 +1,25 @@
+// Command qiong is the whole house in one program: the services that stay running, and the tools that run and end.
+package main
+
+import (
+	"github.com/qiongdev/qiong"
+	"github.com/qiongdev/qiong/house"
+	"github.com/qiongdev/qiong/service/approval"
+	"github.com/qiongdev/qiong/service/sandbox"
+	"github.com/qiongdev/qiong/tool/apply"
+	"github.com/qiongdev/qiong/tool/demo"
+	"github.com/qiongdev/qiong/tool/token"
+)
+
+var services = []*qiong.Service{
+	sandbox.Service,
+	approval.Service,
+}
+
+var tools = []*qiong.Tool{
+	demo.Tool,
+	apply.Tool,
+	token.Tool,
+}
+
+func main() { house.Main(services, tools) }

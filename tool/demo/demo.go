@@ -1,0 +1,113 @@
+// Package demo shows the main job: it starts a house, submits a real-world application, follows it through its agencies
+// to the decision, and leaves the house running to be looked at.
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/pflag"
+
+	"github.com/qiongdev/qiong"
+	"github.com/qiongdev/qiong/examples"
+	"github.com/qiongdev/qiong/kit/auth"
+	"github.com/qiongdev/qiong/kit/client"
+	"github.com/qiongdev/qiong/kit/errs"
+	"github.com/qiongdev/qiong/kit/lang"
+	"github.com/qiongdev/qiong/tool/apply"
+)
+
+// Tool is the command.
+var Tool = &qiong.Tool{
+	Name: "demo",
+	Doc:  lang.T("演示：提交一件“企业开办”，看各部门联办到办结", "show the main job: open an enterprise, from the application to the decision"),
+	Long: lang.T("启动一套服务，提交 examples/open-enterprise.json，实时显示各部门进度，最后列出各部门签发的内容。\n服务保持运行，按 Ctrl-C 结束；加 --once 则办结后退出。部门由沙箱代答，签发的均为样例。",
+		"Starts a house, submits examples/open-enterprise.json, shows each agency's progress, and ends with what each issued.\nThe house stays up until Ctrl-C; with --once it ends with the case. The sandbox answers for the agencies: what it issues is fake."),
+	Flags: func(fs *pflag.FlagSet, say func(zh, en string) string) {
+		fs.Bool("once", false, say("办结后退出", "end when the case is decided"))
+		fs.String("data", "", say("数据目录；默认用临时目录，结束时删除", "data folder; default a temporary one, removed at the end"))
+		fs.String("listen", "", say("监听地址；默认 127.0.0.1:8460，--once 时任选空闲端口", "address to listen on; default 127.0.0.1:8460, any free port with --once"))
+		fs.String("file", "", say("要提交的申请；默认为自带的样例", "the application to submit; default the example that comes with the program"))
+	},
+	Run: run,
+}
+
+func run(ctx context.Context, c *qiong.Console, _ []string) (err error) {
+	once, _ := c.Flags.GetBool("once")
+	data, _ := c.Flags.GetString("data")
+	listen, _ := c.Flags.GetString("listen")
+	path, _ := c.Flags.GetString("file")
+	body, err := application(path, c)
+	if err != nil {
+		return err
+	}
+	if listen == "" && once {
+		listen = "127.0.0.1:0"
+	}
+	if data == "" {
+		temp, err := os.MkdirTemp("", "qiong-demo-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(temp)
+		data = filepath.Join(temp, "data")
+	}
+	house, err := c.Up(ctx, qiong.UpOptions{Data: data, Listen: listen})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, house.Stop()) }()
+	who := auth.Principal{ID: "demo", Name: c.Say("演示申请人", "demo applicant"), Roles: []auth.Role{auth.Applicant}}
+	token, link, err := house.Issue(ctx, who)
+	if err != nil {
+		return err
+	}
+	say(c, "琼已启动：%s\n数据目录：%s\n\n提交“企业开办”申请（部门由沙箱代答，签发的均为样例）：\n\n", "Qiong is up: %s\ndata folder: %s\n\nSubmitting \"open an enterprise\" (the sandbox answers for the agencies; what it issues is fake):\n\n", house.URL, house.Data)
+	if err := submit(ctx, c, &client.Client{URL: house.URL, Token: token, Lang: c.Lang}, body); err != nil || once {
+		return err
+	}
+	say(c, "\n看页面（链接只能用一次）：%s\n接口文档：%s/api/\n指标：    %s/metrics\n再提交一件：QIONG_TOKEN=%s qiong apply --url %s FILE\n\n按 Ctrl-C 结束。\n",
+		"\nthe pages (the link works once): %s\nthe API: %s/api/\nmetrics: %s/metrics\nsubmit another: QIONG_TOKEN=%s qiong apply --url %s FILE\n\nCtrl-C ends it.\n", link, house.URL, house.URL, token, house.URL)
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-house.Done:
+		return err
+	}
+}
+
+func application(path string, c *qiong.Console) ([]byte, error) {
+	if path == "" {
+		return apply.WithSubmit(examples.OpenEnterprise)
+	}
+	return apply.Read(path, c.In)
+}
+
+func submit(ctx context.Context, c *qiong.Console, house *client.Client, body []byte) error {
+	made, err := apply.Submit(ctx, house, body, "demo")
+	if err != nil {
+		return err
+	}
+	last, err := apply.Follow(ctx, house, made.ID, apply.NewBoard(c).Show)
+	if err != nil {
+		return err
+	}
+	say(c, "\n", "\n")
+	if err := apply.Print(c, last); err != nil {
+		return err
+	}
+	if last.Status != "decided" {
+		return errs.Newf(errs.Conflict, "办件未获办结：%s", "the case was not decided: %s", last.StatusText)
+	}
+	return nil
+}
+
+// say tells a person; a program reads the case alone.
+func say(c *qiong.Console, zh, en string, args ...any) {
+	if !c.JSON {
+		_, _ = fmt.Fprintf(c.Out, c.Say(zh, en), args...) // a display, not an answer
+	}
+}
