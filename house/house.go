@@ -85,6 +85,7 @@ func Sections(services []*qiong.Service) []config.Section {
 type Options struct {
 	Telemetry *telemetry.Telemetry // required
 	Bus       bus.Bus              // default: channels in this process
+	Clock     func() time.Time     // the machine's clock; default the real one
 }
 
 // Open makes a house: it locks the folder, opens the engines, migrates, makes the services, and listens. Nothing runs
@@ -96,6 +97,9 @@ func Open(ctx context.Context, services []*qiong.Service, cfg *config.Config, o 
 	}
 	if h.bus == nil {
 		h.bus = bus.NewLocal()
+	}
+	if o.Clock != nil {
+		h.clock.wall = o.Clock
 	}
 	if err := h.open(ctx, cfg); err != nil {
 		return nil, errors.Join(err, h.Close())

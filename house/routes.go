@@ -145,15 +145,15 @@ func (h *House) logout(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "/login", http.StatusSeeOther)
 }
 
-// issue makes a token for a person and, where asked, a link that signs in once.
-func (h *House) issue(ctx context.Context, p auth.Principal, life time.Duration, oneTime bool, note string) (string, error) {
+// Issue returns a token for p that lives so long; one that is one-time only signs in.
+func (h *House) Issue(ctx context.Context, p auth.Principal, life time.Duration, oneTime bool, note string) (string, error) {
 	secret, _, err := h.tokens.Issue(ctx, p, life, oneTime, note)
 	return secret, err
 }
 
-// link returns the address that signs p in once, within an hour.
-func (h *House) link(ctx context.Context, p auth.Principal) (string, error) {
-	secret, err := h.issue(ctx, p, time.Hour, true, "link")
+// Link returns the address that signs p in once, within an hour.
+func (h *House) Link(ctx context.Context, p auth.Principal) (string, error) {
+	secret, err := h.Issue(ctx, p, time.Hour, true, "link")
 	if err != nil {
 		return "", err
 	}

@@ -91,10 +91,10 @@ func (h *House) createToken(ctx context.Context, in *newToken) (*secretAnswer, e
 	out := &secretAnswer{}
 	var err error
 	if b.OneTime {
-		out.Body.Token, err = h.issue(ctx, p, time.Hour, true, b.Note)
+		out.Body.Token, err = h.Issue(ctx, p, time.Hour, true, b.Note)
 		out.Body.Link = h.URL() + "/login?once=" + out.Body.Token
 	} else {
-		out.Body.Token, err = h.issue(ctx, p, life, false, b.Note)
+		out.Body.Token, err = h.Issue(ctx, p, life, false, b.Note)
 	}
 	if err != nil {
 		return nil, err

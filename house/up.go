@@ -124,11 +124,11 @@ func (p *program) start(ctx context.Context, o qiong.UpOptions) (*qiong.Running,
 	return &qiong.Running{
 		URL: h.URL(), Data: h.Config.Data, Done: done,
 		Issue: func(ctx context.Context, pr auth.Principal) (string, string, error) {
-			token, err := h.issue(ctx, pr, 24*time.Hour, false, "demo")
+			token, err := h.Issue(ctx, pr, 24*time.Hour, false, "demo")
 			if err != nil {
 				return "", "", err
 			}
-			link, err := h.link(ctx, pr)
+			link, err := h.Link(ctx, pr)
 			return token, link, err
 		},
 		Stop: func() error {
@@ -158,7 +158,7 @@ func (h *House) banner(ctx context.Context, c *qiong.Console) error {
 		line("注意", "not safe yet", w.In(c.Lang))
 	}
 	if h.firstTime {
-		secret, err := h.issue(ctx, auth.Principal{ID: "security", Name: c.Say("安全管理员", "security administrator"), Roles: []auth.Role{auth.Security}},
+		secret, err := h.Issue(ctx, auth.Principal{ID: "security", Name: c.Say("安全管理员", "security administrator"), Roles: []auth.Role{auth.Security}},
 			time.Hour, true, "first start")
 		if err != nil {
 			return err

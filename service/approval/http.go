@@ -191,7 +191,7 @@ func (a *Approval) getCase(ctx context.Context, in *caseID) (*caseAnswer, error)
 }
 
 func (a *Approval) replaceForm(ctx context.Context, in *struct {
-	caseID
+	ID      string `path:"id" maxLength:"64"`
 	IfMatch string `header:"If-Match" maxLength:"100"`
 	Body    struct {
 		Form json.RawMessage `json:"form"`
@@ -318,7 +318,7 @@ func (a *Approval) retry(ctx context.Context, in *struct {
 }
 
 func (a *Approval) skip(ctx context.Context, in *struct {
-	caseID
+	ID   string `path:"id" maxLength:"64"`
 	Body struct {
 		Step   string `json:"step" minLength:"1" maxLength:"64"`
 		Reason string `json:"reason" minLength:"1" maxLength:"500"`
