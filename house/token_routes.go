@@ -74,6 +74,7 @@ func (h *House) tokenRoutes() {
 		Method: http.MethodPost, Path: "/api/house/redeem", ID: "redeem-token", Tag: "house", Public: true,
 		Summary: lang.T("用一次性令牌换取普通令牌（30 天）", "Exchange a one-time token for an ordinary one (30 days)"),
 	}, h.redeem)
+	h.mux.HandleFunc("GET /favicon.ico", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	h.mux.HandleFunc("GET /house.css", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/css; charset=utf-8")
 		w.Header().Set("Cache-Control", "max-age=3600")

@@ -183,6 +183,7 @@ type mark struct {
 	Title, Who, Status, Tone, When, Took, Note string
 	Calls                                      int
 	Issued                                     []field
+	Fake                                       bool // the sandbox issued it
 }
 
 type field struct{ Name, Value string }
@@ -209,7 +210,7 @@ func (a *Approval) casePage(w http.ResponseWriter, r *http.Request, p page, who 
 		Case                 CaseView
 		Matter, Tone, Reason string
 		Line                 []mark
-	}{p, v, a.matterTitle(c).In(p.Lang), c.Status.tone(), reasonText(c.Reason).In(p.Lang), line(p, c, in, v)})
+	}{p, v, a.matterTitle(c).In(p.Lang), c.Status.tone(), reasonText(c.Reason).In(p.Lang), line(p, c, m, in, v)})
 }
 
 func reasonText(reason string) lang.Text {
@@ -223,15 +224,17 @@ func reasonText(reason string) lang.Text {
 }
 
 // line is the time line of a case: made, submitted, its steps, its end.
-func line(p page, c *Case, in *saga.Instance, v CaseView) []mark {
+func line(p page, c *Case, m *Matter, in *saga.Instance, v CaseView) []mark {
 	all := []mark{{Title: p.Say("新建", "Created"), Tone: "good", When: clock(c.Created)}}
 	if c.Submitted > 0 {
 		all = append(all, mark{Title: p.Say("提交", "Submitted"), Tone: "good", When: clock(c.Submitted)})
 	}
 	for i, s := range v.Steps {
 		st := in.Steps[i]
-		all = append(all, mark{Title: s.Title, Who: s.AgencyName, Status: s.StatusText, Tone: stepTone(st), When: clock(st.BeganAt),
-			Took: took(st), Note: st.Reason, Calls: st.Calls, Issued: issued(s.Issued)})
+		k := mark{Title: s.Title, Who: s.AgencyName, Status: s.StatusText, Tone: stepTone(st), When: clock(st.BeganAt),
+			Took: took(st), Note: st.Reason, Calls: st.Calls}
+		k.Issued, k.Fake = issued(s.Issued, m.Labels, p.Lang)
+		all = append(all, k)
 	}
 	if c.Decided > 0 {
 		all = append(all, mark{Title: c.Status.Text().In(p.Lang), Tone: c.Status.tone(), When: clock(c.Decided)})
@@ -264,17 +267,24 @@ func took(st saga.StepState) string {
 	return d.Round(time.Second).String()
 }
 
-// issued lists what an agency issued, in the order of the names.
-func issued(raw json.RawMessage) []field {
+// issued lists what an agency issued, under the names that the matter has for it, and whether it is marked as fake.
+func issued(raw json.RawMessage, labels map[string]lang.Text, l lang.Lang) (all []field, fake bool) {
 	var object map[string]any
 	if err := json.Unmarshal(raw, &object); err != nil {
-		return nil
+		return nil, false
 	}
-	var all []field
 	for _, name := range slices.Sorted(maps.Keys(object)) {
-		all = append(all, field{name, fmt.Sprint(object[name])})
+		if name == "fake" {
+			fake = object[name] == true
+			continue
+		}
+		title := labels[name].In(l)
+		if title == "" {
+			title = name
+		}
+		all = append(all, field{title, fmt.Sprint(object[name])})
 	}
-	return all
+	return all, fake
 }
 
 func (a *Approval) withdrawPage(w http.ResponseWriter, r *http.Request, _ page, who *auth.Principal) error {

@@ -1,0 +1,60 @@
+# Qiong. `make help` lists what there is.
+GO          ?= go
+BIN         := bin/qiong
+EXPERIMENT  := $(shell $(GO) env GOVERSION | grep -q '^go1\.26' && echo goroutineleakprofile)
+ARCHES      := amd64 arm64 loong64
+PURE        := ./kit/errs ./kit/lang ./kit/ident ./kit/beijing ./kit/han ./kit/label ./kit/gm ./kit/saga ./kit/strictjson
+export CGO_ENABLED ?= 0
+
+.PHONY: help build run test test-engines race lint cross qemu fuzz soak-kill bench clean $(addprefix bench-,saga submit case up)
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/qiong, with the goroutine-leak profile where Go has it
+	GOEXPERIMENT=$(EXPERIMENT) $(GO) build -trimpath -o $(BIN) ./cmd/qiong
+
+run: build ## build, then show the main job and leave the house running until Ctrl-C
+	@exec $(BIN) demo
+
+test: lint race cross qemu ## all that must hold, on embedded engines
+
+lint: ## formatting and vet, in every module
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "not gofmt-ed:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	$(GO) vet ./...
+	cd bench && $(GO) vet ./...
+
+race: ## the tests, under the race detector where there is a C compiler
+	@if command -v gcc >/dev/null; then CGO_ENABLED=1 $(GO) test -race -timeout 9m ./...; else $(GO) test -timeout 9m ./...; fi
+
+cross: ## build for every architecture without cgo
+	@for a in $(ARCHES); do echo "build linux/$$a"; GOOS=linux GOARCH=$$a $(GO) build -o /dev/null ./cmd/qiong || exit 1; done
+
+qemu: ## tests of pure packages on arm64 and loong64, under emulation where it is installed
+	@scripts/qemu-test $(PURE)
+
+test-engines: ## the same tests on a real PostgreSQL, installed and started here
+	scripts/with-postgres $(GO) test -count=1 -timeout 15m ./...
+
+soak-kill: build ## a thousand kills at random moments; nothing accepted is lost
+	QIONG_KILLS=1000 $(GO) test -count=1 -timeout 2h -run 'TestKill' -v ./cmd/qiong
+
+fuzz: ## a minute of fuzzing for every parser
+	scripts/fuzz 60s
+
+bench: bench-saga bench-submit bench-case bench-up ## every measurement of doc/bench.md
+
+bench-saga: ## sagas beside dtm and a hand-written loop
+	cd bench && $(GO) run ./saga
+
+bench-submit: build ## submissions beside Gin + pgx, closed and open loop
+	cd bench && $(GO) run ./submit
+
+bench-case: build ## Qiong's own share of a case, decided cases a second, a province's day
+	cd bench && $(GO) run ./case
+
+bench-up: build ## time to health and memory of an idle house
+	cd bench && $(GO) run ./up
+
+clean: ## remove what was built
+	rm -rf bin
