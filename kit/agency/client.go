@@ -25,9 +25,11 @@ import (
 // Its methods return an Answer that passed every check, or an *errs.Error:
 //   - Unavailable, Timeout, Canceled: nobody knows whether the agency acted. Query, then try again. The code tells
 //     "agency.unreachable", "agency.down" (5xx), "agency.signature" and "agency.answer" apart.
-//   - Any other kind with code "agency.problem" (or the agency's own) comes from a signed problem document: the agency
-//     read the request, did nothing, and Invalid, NotFound, TooLarge or Unsupported will not get better by trying again.
-//   - Invalid with code "agency.request", Internal: the request was never sent.
+//   - Invalid, NotFound, TooLarge, Unsupported, from a signed problem document: the agency read the request, did nothing,
+//     and never will. The code is the agency's own, or "agency.problem".
+//   - Unauthenticated, TooMany and other kinds, from a signed problem document: this copy of the request did nothing. Where
+//     something on the way repeats messages, an earlier copy may have: query, then try again.
+//   - Invalid, TooLarge or Internal with code "agency.request": the request was never sent.
 //
 // The context bounds the time; without a deadline in it a silent agency is waited for.
 type Client struct {

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strings"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -104,12 +104,11 @@ func TestOrders(t *testing.T) {
 	f.set("hr", Fault{Kind: Lost, Next: 2})
 	f.set("hr", Fault{Kind: Drip, Resource: "a"})
 	f.set("hr", Fault{Kind: Down, Until: now.Add(time.Minute)})
-	any := func(FaultKind) bool { return true }
 	var got []FaultKind
 	for _, resource := range []string{"a", "b", "a", "b"} {
 		got = append(got, f.take("hr", resource, now, isNotDown))
 	}
-	if want := []FaultKind{Lost, Lost, Drip, ""}; !equal(got, want) {
+	if want := []FaultKind{Lost, Lost, Drip, ""}; !slices.Equal(got, want) {
 		t.Errorf("took %v, want %v", got, want)
 	}
 	if !f.holds(Down, "hr", "b", now) || f.holds(Down, "hr", "b", now.Add(time.Minute)) {
@@ -120,19 +119,9 @@ func TestOrders(t *testing.T) {
 		t.Errorf("an order replaces the one of its kind and resource: %v", orders)
 	}
 	f.clear("hr")
-	if kind := f.take("hr", "a", now, any); kind != "" {
+	if kind := f.take("hr", "a", now, isNotDown); kind != "" {
 		t.Errorf("after clearing there is %s", kind)
 	}
-}
-
-func equal(a, b []FaultKind) bool { return strings.Join(text(a), ",") == strings.Join(text(b), ",") }
-
-func text(kinds []FaultKind) []string {
-	var all []string
-	for _, k := range kinds {
-		all = append(all, string(k))
-	}
-	return all
 }
 
 func TestOrdersNobodyCanMean(t *testing.T) {

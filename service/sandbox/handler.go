@@ -64,7 +64,7 @@ func (s *Sandbox) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	rep, fault, err := s.answer(w, r, o)
 	if err != nil {
-		if errs.KindOf(err) == errs.Internal {
+		if errs.KindOf(err) == errs.Internal && fault != Error500 {
 			s.deps.Log.ErrorContext(r.Context(), "an agency failed", "agency", o.name, "error", err)
 		}
 		rep = problem(r, err)
@@ -86,25 +86,40 @@ func (s *Sandbox) answer(w http.ResponseWriter, r *http.Request, o *office) (rep
 	if !agency.ValidID(k.id) {
 		return reply{}, "", errs.New(errs.Invalid, "不是合法的请求编号", "is not a request id").WithField("requestId")
 	}
-	var act func(ctx context.Context, fault FaultKind) (reply, error)
-	switch r.Method {
-	case http.MethodPut:
-		req, app, err := o.doc.decode(k, body)
-		if err != nil {
-			return reply{}, "", err
-		}
-		act = func(ctx context.Context, fault FaultKind) (reply, error) { return s.do(ctx, k, b, req, app, fault) }
-	case http.MethodGet:
-		act = func(ctx context.Context, _ FaultKind) (reply, error) { return s.query(ctx, k) }
-	case http.MethodDelete:
-		act = func(ctx context.Context, fault FaultKind) (reply, error) { return s.undo(ctx, k, b, fault) }
-	default:
-		return reply{}, "", errs.New(errs.Invalid, "只支持 PUT、GET 和 DELETE", "PUT, GET and DELETE alone are supported").WithCode("http.method")
-	}
-	fault, err := s.fault(r, k, b)
+	act, err := s.action(r.Method, o, b, k, body)
 	if err != nil {
 		return reply{}, "", err
 	}
+	fault, err := s.fault(r, k, b)
+	if err == nil {
+		err = s.fail(r, fault)
+	}
+	if err != nil {
+		return reply{}, fault, err
+	}
+	// What was admitted is processed, whether its caller stays or not.
+	rep, err := act(context.WithoutCancel(r.Context()), fault)
+	return rep, fault, err
+}
+
+// action is what a request asks for, with the fault that strikes it on the way.
+type action func(ctx context.Context, fault FaultKind) (reply, error)
+
+func (s *Sandbox) action(method string, o *office, b *Behaviour, k key, body []byte) (action, error) {
+	switch method {
+	case http.MethodPut:
+		req, app, err := o.doc.decode(k, body)
+		return func(ctx context.Context, fault FaultKind) (reply, error) { return s.do(ctx, k, b, req, app, fault) }, err
+	case http.MethodGet:
+		return func(ctx context.Context, _ FaultKind) (reply, error) { return s.query(ctx, k) }, nil
+	case http.MethodDelete:
+		return func(ctx context.Context, fault FaultKind) (reply, error) { return s.undo(ctx, k, b, fault) }, nil
+	}
+	return nil, errs.New(errs.Invalid, "只支持 PUT、GET 和 DELETE", "PUT, GET and DELETE alone are supported").WithCode("http.method")
+}
+
+// fail is the faults that strike before anything has happened.
+func (s *Sandbox) fail(r *http.Request, fault FaultKind) error {
 	switch fault {
 	case Down:
 		panic(http.ErrAbortHandler)
@@ -112,11 +127,9 @@ func (s *Sandbox) answer(w http.ResponseWriter, r *http.Request, o *office) (rep
 		s.wait(r.Context(), maxHold)
 		panic(http.ErrAbortHandler)
 	case Error500:
-		return reply{}, "", errs.New(errs.Internal, "部门系统内部错误（演练）", "the agency's system failed (a rehearsal)").WithCode("sandbox.fault")
+		return errs.New(errs.Internal, "部门系统内部错误（演练）", "the agency's system failed (a rehearsal)").WithCode("sandbox.fault")
 	}
-	// What was admitted is processed, whether its caller stays or not.
-	rep, err := act(context.WithoutCancel(r.Context()), fault)
-	return rep, fault, err
+	return nil
 }
 
 // maxHold bounds how long a caller without a time limit of its own is held.

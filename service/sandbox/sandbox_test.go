@@ -46,7 +46,7 @@ func (c *clock) add(d time.Duration) {
 // town is a sandbox behind a real server, and a caller that it trusts.
 type town struct {
 	*Sandbox
-	t      *testing.T
+	t      testing.TB
 	clock  *clock
 	url    string
 	ring   *keys.Ring // of the sandbox
@@ -57,7 +57,7 @@ type town struct {
 var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
 
 // build opens a town on db. Its agencies answer at once; change config for others.
-func build(t *testing.T, db sqldb.DB, change ...func(*Config)) *town {
+func build(t testing.TB, db sqldb.DB, change ...func(*Config)) *town {
 	t.Helper()
 	cfg := DefaultConfig()
 	cfg.Speed = 0
@@ -255,9 +255,8 @@ func TestPoll(t *testing.T) {
 
 func TestUndo(t *testing.T) {
 	type step struct {
-		op    string // do, query, undo, later
-		want  agency.Outcome
-		agent string
+		op   string // do, query, undo, later
+		want agency.Outcome
 	}
 	for name, test := range map[string]struct {
 		agency, resource string
