@@ -8,6 +8,7 @@ import (
 	"github.com/qiongdev/qiong/service/sandbox"
 	"github.com/qiongdev/qiong/tool/apply"
 	"github.com/qiongdev/qiong/tool/demo"
+	"github.com/qiongdev/qiong/tool/keys"
 	"github.com/qiongdev/qiong/tool/token"
 )
 
@@ -20,6 +21,7 @@ var tools = []*qiong.Tool{
 	demo.Tool,
 	apply.Tool,
 	token.Tool,
+	keys.Tool,
 }
 
 func main() { house.Main(services, tools) }

@@ -112,7 +112,7 @@ func (h *House) Stop() { h.stop() }
 // As returns a client of the house for a principal with that id and roles, in English.
 func (h *House) As(id string, roles ...auth.Role) *client.Client {
 	h.t.Helper()
-	token, err := h.Issue(context.Background(), auth.Principal{ID: id, Name: id, Roles: roles}, time.Hour, false, "test")
+	token, err := h.Issue(context.Background(), auth.Principal{ID: id, Name: id, Roles: roles}, 30*24*time.Hour, false, "test")
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -37,7 +37,7 @@ type Matter struct {
 	Stages      []stage              `yaml:"steps"`
 	Agencies    map[string]lang.Text `yaml:"agencies"`
 	Labels      map[string]lang.Text `yaml:"labels"` // what the fields that agencies issue are called
-	Form        yaml.Node            `yaml:"form"` // JSON Schema, draft 2020-12
+	Form        yaml.Node            `yaml:"form"`   // JSON Schema, draft 2020-12
 
 	source []byte
 	form   *form
