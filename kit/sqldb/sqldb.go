@@ -1,8 +1,8 @@
 // Package sqldb gives a service its own SQL database with one way to write: short closures, committed in groups.
 //
 // The contract is the same on every engine. [DB.Write] runs a closure in a transaction; closures of many callers share
-// one commit where that is faster (SQLite), and none can see or spoil another's work. [DB.Append] is the verb for hot
-// tables: rows of many callers go in as one statement a table. There is no interactive Begin: a transaction never waits
+// one commit where that is faster (SQLite), and none can see or spoil another's work. [DB.Append] and [DB.Exec] are the
+// verbs for hot tables: rows and single statements of many callers go to the server together. There is no interactive Begin: a transaction never waits
 // for a network or a person.
 //
 // SQL is shared by all engines: $n placeholders, BIGINT for times (milliseconds since 1970, UTC) and flags, TEXT, BYTEA.
@@ -73,6 +73,9 @@ type DB interface {
 	Write(ctx context.Context, d Durability, f func(tx *Tx) error) error
 	// Append inserts the rows of one caller in one transaction, durably, grouped with those of others.
 	Append(ctx context.Context, rows ...Insert) error
+	// Exec runs one statement in one transaction, grouped with those of others, and returns how many rows it changed.
+	// Single statements of many callers cost a fraction of as many closures.
+	Exec(ctx context.Context, d Durability, sql string, args ...any) (affected int64, err error)
 	// Migrate brings the tables of the named set up to date with its numbered SQL files. Files named *.sqlite.sql and
 	// *.postgres.sql are used by that engine alone.
 	Migrate(ctx context.Context, set string, files fs.FS) error
@@ -96,6 +99,9 @@ type Stats struct {
 type Conn interface {
 	Querier
 	Exec(ctx context.Context, sql string, args ...any) (affected int64, err error)
+	// Insert inserts rows in the order given. The engine may hold them back until something must be answered, so an
+	// error, such as ErrUnique, may be that of a later statement or of Write itself.
+	Insert(ctx context.Context, rows ...Insert) error
 }
 
 // Tx is the transaction a closure runs in.
@@ -119,16 +125,6 @@ func (tx *Tx) Committed() {
 	for _, f := range tx.hooks {
 		f()
 	}
-}
-
-// Insert inserts rows in the order given.
-func (tx *Tx) Insert(ctx context.Context, rows ...Insert) error {
-	for _, r := range rows {
-		if _, err := tx.Exec(ctx, r.Into.sql, r.Values...); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // Lock keeps other transactions that lock the same name waiting until this one ends. On SQLite, where writes stand in

@@ -1,8 +1,10 @@
 // Package postgres is the engine of sqldb for when one machine is not enough: one schema a service on a PostgreSQL
 // server, or on one that speaks its protocol (openGauss, Kingbase).
 //
-// Closures run each in a transaction of their own, since PostgreSQL groups the syncs of concurrent commits itself.
-// Appended rows are what it does badly one by one: they are gathered and inserted by unnest, many callers a statement.
+// What costs there is the round trip, not the statement. So whatever needs no answer on the way (appended rows, single
+// statements, closures that only insert) is gathered and sent by many callers at once, in one transaction; rows go in by
+// unnest, one statement a table. A closure that reads or updates has a transaction of its own, which begins with its
+// first statement, in the same round trip.
 package postgres
 
 import (
@@ -34,19 +36,25 @@ type Options struct {
 
 // DB is a schema of a PostgreSQL database.
 type DB struct {
-	durable *pgxpool.Pool
-	relaxed *pgxpool.Pool
+	durable *pool
+	relaxed *pool
 	schema  string
 	lock    *pgx.Conn // holds the exclusive lock; nil without
 
-	appends chan *appendJob
 	stop    chan struct{}
+	stopped chan struct{} // closed once nobody commits groups any more
 	workers sync.WaitGroup
 	closing sync.Once
 	waiting atomic.Int64
 	writes  atomic.Uint64
 	commits atomic.Uint64
 	failed  atomic.Uint64
+}
+
+// pool is connections that commit with one durability, and what is to be committed in groups.
+type pool struct {
+	*pgxpool.Pool
+	jobs chan *job
 }
 
 var _ sqldb.DB = (*DB)(nil)
@@ -56,23 +64,25 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if o.Conns <= 0 {
 		o.Conns = 16
 	}
-	db := &DB{schema: o.Schema, appends: make(chan *appendJob, 4*maxAppend), stop: make(chan struct{})}
+	db := &DB{schema: o.Schema, stop: make(chan struct{}), stopped: make(chan struct{})}
 	err := db.open(ctx, o)
 	if err != nil {
 		db.release()
 		return nil, fmt.Errorf("open schema %s: %w", o.Schema, classify(err))
 	}
-	for range appenders {
-		db.workers.Go(db.appender)
+	for _, p := range []*pool{db.durable, db.relaxed} {
+		for range groupings {
+			db.workers.Go(func() { db.group(p) })
+		}
 	}
 	return db, nil
 }
 
 func (db *DB) open(ctx context.Context, o Options) (err error) {
-	if db.durable, err = pool(ctx, o, "on"); err != nil {
+	if db.durable, err = connect(ctx, o, "on"); err != nil {
 		return err
 	}
-	if db.relaxed, err = pool(ctx, o, "off"); err != nil {
+	if db.relaxed, err = connect(ctx, o, "off"); err != nil {
 		return err
 	}
 	if _, err = db.durable.Exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+pgx.Identifier{o.Schema}.Sanitize()); err != nil {
@@ -92,7 +102,7 @@ func (db *DB) open(ctx context.Context, o Options) (err error) {
 	return err
 }
 
-func pool(ctx context.Context, o Options, syncCommit string) (*pgxpool.Pool, error) {
+func connect(ctx context.Context, o Options, syncCommit string) (*pool, error) {
 	cfg, err := pgxpool.ParseConfig(o.URL)
 	if err != nil {
 		return nil, errs.New(errs.Invalid, "数据库地址格式错误", "the database URL is malformed").WithField("database.url")
@@ -102,7 +112,18 @@ func pool(ctx context.Context, o Options, syncCommit string) (*pgxpool.Pool, err
 	cfg.ConnConfig.RuntimeParams["search_path"] = o.Schema
 	cfg.ConnConfig.RuntimeParams["synchronous_commit"] = syncCommit
 	cfg.ConnConfig.RuntimeParams["application_name"] = "qiong"
-	return pgxpool.NewWithConfig(ctx, cfg)
+	p, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &pool{p, make(chan *job, 4*maxGroup)}, nil
+}
+
+func (db *DB) of(d sqldb.Durability) *pool {
+	if d == sqldb.Relaxed {
+		return db.relaxed
+	}
+	return db.durable
 }
 
 // Dialect implements sqldb.DB.
@@ -110,53 +131,79 @@ func (db *DB) Dialect() sqldb.Dialect { return sqldb.Postgres }
 
 // Query implements sqldb.Querier.
 func (db *DB) Query(ctx context.Context, query string, args ...any) (sqldb.Rows, error) {
-	return conn{db.relaxed}.Query(ctx, query, args...)
+	r, err := db.relaxed.Query(ctx, query, args...)
+	if err != nil {
+		return nil, classify(err)
+	}
+	return rows{r}, nil
 }
 
 // QueryRow implements sqldb.Querier.
 func (db *DB) QueryRow(ctx context.Context, query string, args ...any) sqldb.Scanner {
-	return conn{db.relaxed}.QueryRow(ctx, query, args...)
+	return row{db.relaxed.QueryRow(ctx, query, args...)}
 }
 
 // Write implements sqldb.DB.
 func (db *DB) Write(ctx context.Context, d sqldb.Durability, f func(*sqldb.Tx) error) error {
 	db.waiting.Add(1)
 	defer db.waiting.Add(-1)
-	p := db.durable
-	if d == sqldb.Relaxed {
-		p = db.relaxed
-	}
-	var err error
-	for range 5 {
-		if err = db.once(ctx, p, f); !retryable(err) {
-			break
-		}
-	}
+	return db.count(retry(func() error { return db.once(ctx, db.of(d), f) }))
+}
+
+// Append implements sqldb.DB.
+func (db *DB) Append(ctx context.Context, rows ...sqldb.Insert) error {
+	db.waiting.Add(1)
+	defer db.waiting.Add(-1)
+	return db.count(db.grouped(ctx, db.durable, &job{rows: rows}))
+}
+
+// Exec implements sqldb.DB.
+func (db *DB) Exec(ctx context.Context, d sqldb.Durability, query string, args ...any) (int64, error) {
+	db.waiting.Add(1)
+	defer db.waiting.Add(-1)
+	j := &job{sql: query, args: args}
+	err := db.count(db.grouped(ctx, db.of(d), j))
+	return j.affected, err
+}
+
+// count takes down what became of a write.
+func (db *DB) count(err error) error {
 	if err != nil {
 		db.failed.Add(1)
 		return classify(err)
 	}
 	db.writes.Add(1)
-	db.commits.Add(1)
 	return nil
 }
 
-func (db *DB) once(ctx context.Context, p *pgxpool.Pool, f func(*sqldb.Tx) error) error {
-	t, err := p.Begin(ctx)
-	if err != nil {
+func (db *DB) once(ctx context.Context, p *pool, f func(*sqldb.Tx) error) error {
+	select {
+	case <-db.stop:
+		return sqldb.ErrClosed()
+	case <-ctx.Done():
+		return ctx.Err()
+	default:
+	}
+	t := &tx{db: db, pool: p, ctx: ctx}
+	defer t.release()
+	s := sqldb.NewTx(t, sqldb.Postgres)
+	if err := f(s); err != nil {
 		return err
 	}
-	ctx = context.WithoutCancel(ctx)
-	defer func() { _ = t.Rollback(ctx) }() // does nothing after a commit
-	tx := sqldb.NewTx(conn{t}, sqldb.Postgres)
-	if err := f(tx); err != nil {
+	if err := t.commit(); err != nil {
 		return err
 	}
-	if err := t.Commit(ctx); err != nil {
-		return err
-	}
-	tx.Committed()
+	s.Committed()
 	return nil
+}
+
+func retry(f func() error) (err error) {
+	for range 5 {
+		if err = f(); !retryable(err) {
+			break
+		}
+	}
+	return err
 }
 
 // retryable reports whether the server undid a transaction for its own reasons: serialization failure or deadlock.
@@ -167,7 +214,7 @@ func retryable(err error) bool {
 
 // Migrate implements sqldb.DB.
 func (db *DB) Migrate(ctx context.Context, set string, files fs.FS) error {
-	own := stdlib.OpenDBFromPool(db.durable)
+	own := stdlib.OpenDBFromPool(db.durable.Pool)
 	defer own.Close()
 	return classify(sqldb.Migrate(ctx, own, sqldb.Postgres, set, files))
 }
@@ -185,9 +232,12 @@ func (db *DB) Stats() sqldb.Stats {
 
 // Close implements sqldb.DB.
 func (db *DB) Close() error {
-	db.closing.Do(func() { close(db.stop) })
-	db.workers.Wait()
-	db.release()
+	db.closing.Do(func() {
+		close(db.stop)
+		db.workers.Wait()
+		close(db.stopped)
+		db.release()
+	})
 	return nil
 }
 
@@ -195,40 +245,11 @@ func (db *DB) release() {
 	if db.lock != nil {
 		_ = db.lock.Close(context.Background()) // ending the session gives the lock back either way
 	}
-	for _, p := range []*pgxpool.Pool{db.durable, db.relaxed} {
+	for _, p := range []*pool{db.durable, db.relaxed} {
 		if p != nil {
 			p.Close()
 		}
 	}
-}
-
-// queryer is what a pool and a transaction have in common.
-type queryer interface {
-	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
-	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
-}
-
-type conn struct{ q queryer }
-
-// Exec implements sqldb.Conn.
-func (c conn) Exec(ctx context.Context, query string, args ...any) (int64, error) {
-	tag, err := c.q.Exec(ctx, query, args...)
-	return tag.RowsAffected(), classify(err)
-}
-
-// Query implements sqldb.Querier.
-func (c conn) Query(ctx context.Context, query string, args ...any) (sqldb.Rows, error) {
-	r, err := c.q.Query(ctx, query, args...)
-	if err != nil {
-		return nil, classify(err)
-	}
-	return rows{r}, nil
-}
-
-// QueryRow implements sqldb.Querier.
-func (c conn) QueryRow(ctx context.Context, query string, args ...any) sqldb.Scanner {
-	return row{c.q.QueryRow(ctx, query, args...)}
 }
 
 type rows struct{ pgx.Rows }

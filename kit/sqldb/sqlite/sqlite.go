@@ -123,6 +123,15 @@ func (db *DB) Append(ctx context.Context, rows ...sqldb.Insert) error {
 	return db.do(ctx, &job{do: func(tx *sqldb.Tx) error { return tx.Insert(context.Background(), rows...) }})
 }
 
+// Exec implements sqldb.DB.
+func (db *DB) Exec(ctx context.Context, d sqldb.Durability, query string, args ...any) (affected int64, err error) {
+	err = db.Write(ctx, d, func(tx *sqldb.Tx) error {
+		affected, err = tx.Exec(ctx, query, args...)
+		return err
+	})
+	return affected, err
+}
+
 // Migrate implements sqldb.DB. It must not run beside writes.
 func (db *DB) Migrate(ctx context.Context, set string, files fs.FS) error {
 	var err error

@@ -242,6 +242,16 @@ func (w *writer) Exec(_ context.Context, query string, args ...any) (int64, erro
 	return res.RowsAffected()
 }
 
+// Insert implements sqldb.Conn.
+func (w *writer) Insert(ctx context.Context, rows ...sqldb.Insert) error {
+	for _, r := range rows {
+		if _, err := w.Exec(ctx, r.Into.SQL(), r.Values...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Query implements sqldb.Querier.
 func (w *writer) Query(_ context.Context, query string, args ...any) (sqldb.Rows, error) {
 	s, err := w.stmt(query)

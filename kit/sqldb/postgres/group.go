@@ -6,71 +6,85 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/qiongdev/qiong/kit/sqldb"
 )
 
 const (
-	maxAppend = 512 // callers a statement
-	appenders = 2   // one gathers while the other waits for its commit
+	maxGroup  = 512 // callers a transaction
+	groupings = 2   // one gathers while the other waits for its commit
 )
 
-type appendJob struct {
-	ctx  context.Context
-	rows []sqldb.Insert
-	err  error
-	done chan struct{}
+// job is one caller's share of a group: rows to insert, or one statement.
+type job struct {
+	ctx      context.Context
+	rows     []sqldb.Insert
+	sql      string
+	args     []any
+	affected int64
+	err      error
+	done     chan struct{}
 }
 
-// Append implements sqldb.DB.
-func (db *DB) Append(ctx context.Context, rows ...sqldb.Insert) error {
-	db.waiting.Add(1)
-	defer db.waiting.Add(-1)
-	j := &appendJob{ctx: ctx, rows: rows, done: make(chan struct{})}
+// grouped hands j to those who commit for p, and waits for the commit.
+func (db *DB) grouped(ctx context.Context, p *pool, j *job) error {
+	j.ctx, j.done = ctx, make(chan struct{})
 	select {
-	case db.appends <- j:
+	case p.jobs <- j:
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-db.stop:
 		return sqldb.ErrClosed()
 	}
-	<-j.done
-	return j.err
+	select {
+	case <-j.done:
+		return j.err
+	case <-db.stopped:
+	}
+	select { // j may have been done with the last breath
+	case <-j.done:
+		return j.err
+	default:
+		return sqldb.ErrClosed()
+	}
 }
 
-// appender inserts what callers append, all that wait at a time.
-func (db *DB) appender() {
-	group := make([]*appendJob, 0, maxAppend)
+// group commits what callers hand in, all that wait at a time.
+func (db *DB) group(p *pool) {
+	group := make([]*job, 0, maxGroup)
 	for {
 		select {
-		case j := <-db.appends:
-			group = db.gather(append(group[:0], j))
+		case j := <-p.jobs:
+			group = p.gather(group[:0], j)
 		case <-db.stop:
-			if group = db.gather(group[:0]); len(group) == 0 {
+			if group = p.gather(group[:0]); len(group) == 0 {
 				return
 			}
 		}
-		db.insert(group)
+		db.commit(p, group)
 		for _, j := range group {
-			if j.err == nil {
-				db.writes.Add(1)
-			} else {
-				db.failed.Add(1)
-			}
 			close(j.done)
 		}
 	}
 }
 
-func (db *DB) gather(group []*appendJob) []*appendJob {
-	for len(group) < maxAppend {
+// gather returns the first jobs and those that wait already, without those whose callers have left.
+func (p *pool) gather(group []*job, first ...*job) []*job {
+	add := func(j *job) {
+		if j.err = j.ctx.Err(); j.err != nil {
+			close(j.done)
+			return
+		}
+		group = append(group, j)
+	}
+	for _, j := range first {
+		add(j)
+	}
+	for len(group) < maxGroup {
 		select {
-		case j := <-db.appends:
-			if j.err = j.ctx.Err(); j.err != nil {
-				close(j.done)
-				continue
-			}
-			group = append(group, j)
+		case j := <-p.jobs:
+			add(j)
 		default:
 			return group
 		}
@@ -78,27 +92,39 @@ func (db *DB) gather(group []*appendJob) []*appendJob {
 	return group
 }
 
-// insert commits the group as one; where that fails, each caller alone, so that every error reaches its own caller.
-func (db *DB) insert(group []*appendJob) {
+// commit writes the group as one; where that fails, each caller alone, so that every error reaches its own caller.
+func (db *DB) commit(p *pool, group []*job) {
+	if len(group) == 0 {
+		return
+	}
 	db.commits.Add(1)
-	err := db.send(group)
-	if err == nil || len(group) == 1 {
+	err := p.send(group)
+	if err == nil || len(group) == 1 && !retryable(err) {
 		group[0].err = classify(err)
 		return
 	}
 	for _, j := range group {
 		db.commits.Add(1)
-		j.err = classify(db.send([]*appendJob{j}))
+		j.err = classify(retry(func() error { return p.send([]*job{j}) }))
 	}
 }
 
-// send inserts the rows of all jobs: one statement a table, one round trip, one implicit transaction.
-func (db *DB) send(group []*appendJob) error {
+// send writes what all jobs ask for in one round trip and one implicit transaction: the rows by one statement a table,
+// then the statements in the order they came.
+func (p *pool) send(group []*job) error {
 	batch := &pgx.Batch{}
 	for _, t := range columns(group) {
 		batch.Queue(t.sql(), t.args()...)
 	}
-	return db.durable.SendBatch(context.Background(), batch).Close()
+	for _, j := range group {
+		if j.sql != "" {
+			batch.Queue(j.sql, j.args...).Exec(func(tag pgconn.CommandTag) error {
+				j.affected = tag.RowsAffected()
+				return nil
+			})
+		}
+	}
+	return p.SendBatch(context.Background(), batch).Close()
 }
 
 // table gathers the rows of one insert statement, column by column.
@@ -108,7 +134,7 @@ type table struct {
 }
 
 // columns sorts the rows by table, keeping the order in which tables first appear.
-func columns(group []*appendJob) []*table {
+func columns(group []*job) []*table {
 	var order []*table
 	byInto := map[*sqldb.Into]*table{}
 	for _, j := range group {
