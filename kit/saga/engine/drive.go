@@ -194,7 +194,7 @@ func (dr *driver) write(ctx context.Context, notices []saga.Notice, plan saga.Pl
 		durability = sqldb.Durable
 	}
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		err := dr.e.DB.Write(ctx, durability, func(tx *sqldb.Tx) error { return dr.tx(ctx, tx, notices, plan) })
+		err := dr.store(ctx, durability, notices, plan)
 		if err == nil || errors.Is(err, errWritten) {
 			dr.written(notices)
 			return true
@@ -215,13 +215,22 @@ func (dr *driver) write(ctx context.Context, notices []saga.Notice, plan saga.Pl
 	}
 }
 
-func (dr *driver) tx(ctx context.Context, tx *sqldb.Tx, notices []saga.Notice, plan saga.Plan) error {
+// store writes the instance once: alone, unless someone wants to write with it.
+func (dr *driver) store(ctx context.Context, how sqldb.Durability, notices []saga.Notice, plan saga.Plan) error {
 	nextAt := held
 	if len(dr.inFlight) == 0 && len(plan.Actions) == 0 {
 		if nextAt = plan.WakeAt; nextAt == 0 {
 			nextAt = never
 		}
 	}
+	noticed := len(notices) > 0 && dr.e.Noticed != nil
+	if end := dr.in.Status.Ended() && dr.kind.End != nil; !noticed && !end {
+		return dr.e.saveAlone(ctx, how, dr.kind.Definition, dr.in, nextAt, dr.life)
+	}
+	return dr.e.DB.Write(ctx, how, func(tx *sqldb.Tx) error { return dr.tx(ctx, tx, notices, nextAt) })
+}
+
+func (dr *driver) tx(ctx context.Context, tx *sqldb.Tx, notices []saga.Notice, nextAt int64) error {
 	if err := dr.e.save(ctx, tx, dr.kind.Definition, dr.in, nextAt, dr.life); err != nil {
 		return err
 	}

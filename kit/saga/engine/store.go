@@ -69,21 +69,41 @@ type stored struct {
 	boot int64
 }
 
-// save writes in over its row, which must be of the revision before.
-func (e *Engine) save(ctx context.Context, tx *sqldb.Tx, d *saga.Definition, in *saga.Instance, nextAt, life int64) error {
+const update = `UPDATE saga SET status = $1, ended = $2, state = $3, stuck_on = $4, parked = $5, rev = $6,
+	boot = $7, next_at = $8, updated_at = $9 WHERE id = $10 AND rev = $11`
+
+// updated returns the arguments of update: in, over its row of the revision before.
+func updated(d *saga.Definition, in *saga.Instance, nextAt, life int64) []any {
 	ended := 0
 	if in.Status.Ended() {
 		ended = 1
 	}
 	stuck, parked := stuckOn(d, in)
-	n, err := tx.Exec(ctx, `UPDATE saga SET status = $1, ended = $2, state = $3, stuck_on = $4, parked = $5, rev = $6,
-		boot = $7, next_at = $8, updated_at = $9 WHERE id = $10 AND rev = $11`,
-		string(in.Status), ended, encode(in), stuck, parked, in.Rev, life, nextAt, in.Updated, in.ID, in.Rev-1)
+	return []any{string(in.Status), ended, encode(in), stuck, parked, in.Rev, life, nextAt, in.Updated, in.ID, in.Rev - 1}
+}
+
+// save writes in within a transaction that holds more.
+func (e *Engine) save(ctx context.Context, tx *sqldb.Tx, d *saga.Definition, in *saga.Instance, nextAt, life int64) error {
+	n, err := tx.Exec(ctx, update, updated(d, in, nextAt, life)...)
 	if err != nil || n == 1 {
 		return err
 	}
+	return missed(ctx, tx, in, life)
+}
+
+// saveAlone writes in where nothing else has to commit with it, which is far cheaper.
+func (e *Engine) saveAlone(ctx context.Context, how sqldb.Durability, d *saga.Definition, in *saga.Instance, nextAt, life int64) error {
+	n, err := e.DB.Exec(ctx, how, update, updated(d, in, nextAt, life)...)
+	if err != nil || n == 1 {
+		return err
+	}
+	return missed(ctx, e.DB, in, life)
+}
+
+// missed says why no row was of the revision before.
+func missed(ctx context.Context, q sqldb.Querier, in *saga.Instance, life int64) error {
 	var rev, boot int64
-	if err := tx.QueryRow(ctx, "SELECT rev, boot FROM saga WHERE id = $1", in.ID).Scan(&rev, &boot); err != nil {
+	if err := q.QueryRow(ctx, "SELECT rev, boot FROM saga WHERE id = $1", in.ID).Scan(&rev, &boot); err != nil {
 		return fmt.Errorf("%w: %w", errStale, err)
 	}
 	if rev == in.Rev && boot == life {
