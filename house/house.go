@@ -58,7 +58,6 @@ type House struct {
 	dbs       []sqldb.DB
 	closers   []func() error
 	listener  net.Listener
-	firstTime bool
 	ready     atomic.Bool
 	began     time.Time
 }
@@ -131,9 +130,6 @@ func (h *House) open(ctx context.Context, cfg *config.Config) (err error) {
 	return nil
 }
 
-// layout is the version of the data folder's arrangement. A test opens every one there ever was.
-const layout = "1\n"
-
 func (h *House) openFolder() (err error) {
 	dir := h.Config.Data
 	if err := os.MkdirAll(filepath.Join(dir, "db"), 0o700); err != nil {
@@ -143,17 +139,8 @@ func (h *House) openFolder() (err error) {
 		return err
 	}
 	h.closers = append(h.closers, h.lock.release)
-	switch have, err := os.ReadFile(filepath.Join(dir, "layout")); {
-	case errors.Is(err, fs.ErrNotExist):
-		h.firstTime = true
-		if err := os.WriteFile(filepath.Join(dir, "layout"), []byte(layout), 0o600); err != nil {
-			return err
-		}
-	case err != nil:
+	if err := checkLayout(dir); err != nil {
 		return err
-	case string(have) != layout:
-		return errs.New(errs.Conflict, "数据目录由更新的版本写成", "the data folder was written by a newer version").
-			WithField("house.data").WithHint("请使用该版本或更新的程序", "use that version or a newer one")
 	}
 	h.keys, err = keys.Open(filepath.Join(dir, "keys"), keys.Options{MasterFile: h.Config.MasterKey, CreateMaster: h.Config.MasterKey == ""})
 	return err

@@ -161,6 +161,16 @@ func usageTemplate(say func(zh, en string) string) string {
 `
 }
 
+// noArgs refuses arguments in the house's own words; a mistyped subcommand is one.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	path := cmd.CommandPath()
+	return errs.Newf(errs.Invalid, "%s 没有这个子命令或参数", "%s has no such command or argument", path).
+		WithHint("运行 "+path+" --help 查看用法", "run "+path+" --help for the usage")
+}
+
 func (p *program) service(s *qiong.Service) *cobra.Command {
 	cmd := p.run([]*qiong.Service{s}, s.Name, s.Doc)
 	cmd.GroupID = "service"
@@ -194,7 +204,7 @@ func (p *program) tool(t *qiong.Tool) *cobra.Command {
 
 func (p *program) version() *cobra.Command {
 	return &cobra.Command{
-		Use: "version", Short: p.console.Say("显示版本", "Show the version"), GroupID: "use", Args: cobra.NoArgs,
+		Use: "version", Short: p.console.Say("显示版本", "Show the version"), GroupID: "use", Args: noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			v := Version()
 			if p.console.JSON {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,7 +42,7 @@ func (p *program) up() *cobra.Command {
 // run is the command that runs a house of the given services.
 func (p *program) run(services []*qiong.Service, name string, doc qiong.Text) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: name, Short: doc.In(p.console.Lang), Args: cobra.NoArgs,
+		Use: name, Short: doc.In(p.console.Lang), Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := p.load(services, cmd.Flags())
 			if err != nil {
@@ -157,9 +158,9 @@ func (h *House) banner(ctx context.Context, c *qiong.Console) error {
 	for _, w := range h.warnings() {
 		line("注意", "not safe yet", w.In(c.Lang))
 	}
-	if h.firstTime {
+	if !h.administered() {
 		secret, err := h.Issue(ctx, auth.Principal{ID: "security", Name: c.Say("安全管理员", "security administrator"), Roles: []auth.Role{auth.Security}},
-			time.Hour, true, "first start")
+			time.Hour, true, "bootstrap")
 		if err != nil {
 			return err
 		}
@@ -170,6 +171,15 @@ func (h *House) banner(ctx context.Context, c *qiong.Console) error {
 	}
 	_, err := io.WriteString(c.Out, b.String())
 	return err
+}
+
+// administered reports whether somebody can still issue tokens. Without that the house asks for a security administrator
+// on the terminal of whoever starts it: at the first start, and after the last such token has expired.
+func (h *House) administered() bool {
+	all, _ := h.tokens.Store.List(context.Background()) // in memory, it can't fail
+	return slices.ContainsFunc(all, func(t auth.Token) bool {
+		return !t.OneTime && t.Principal.Is(auth.Security) && (t.Expires.IsZero() || h.clock.Now().Before(t.Expires))
+	})
 }
 
 // pad brings a label to a column of 16, counting a Han character as two.
@@ -204,16 +214,16 @@ func (h *House) warnings() []qiong.Text {
 }
 
 func (p *program) config() *cobra.Command {
-	cmd := &cobra.Command{Use: "config", Short: p.console.Say("查看配置", "Look at the configuration"), GroupID: "use",
+	cmd := &cobra.Command{Use: "config", Short: p.console.Say("查看配置", "Look at the configuration"), GroupID: "use", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	cmd.AddCommand(&cobra.Command{
-		Use: "print", Short: p.console.Say("输出带说明的配置模板", "Print the template, with its manual"), Args: cobra.NoArgs,
+		Use: "print", Short: p.console.Say("输出带说明的配置模板", "Print the template, with its manual"), Args: noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			return config.Print(p.console.Out, Sections(p.services), p.console.Lang)
 		},
 	})
 	explain := &cobra.Command{
-		Use: "explain", Short: p.console.Say("逐项说明当前取值及其来源", "Show each value and where it came from"), Args: cobra.NoArgs,
+		Use: "explain", Short: p.console.Say("逐项说明当前取值及其来源", "Show each value and where it came from"), Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := p.load(p.services, cmd.Flags())
 			if err != nil {
