@@ -97,6 +97,12 @@ func (db *DB) commit(p *pool, group []*job) {
 	if len(group) == 0 {
 		return
 	}
+	if err := db.lock.check(); err != nil {
+		for _, j := range group {
+			j.err = err
+		}
+		return
+	}
 	db.commits.Add(1)
 	err := p.send(group)
 	if err == nil || len(group) == 1 && !retryable(err) {

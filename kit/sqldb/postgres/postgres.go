@@ -39,7 +39,7 @@ type DB struct {
 	durable *pool
 	relaxed *pool
 	schema  string
-	lock    *pgx.Conn // holds the exclusive lock; nil without
+	lock    *lock // nil without Exclusive
 
 	stop    chan struct{}
 	stopped chan struct{} // closed once nobody commits groups any more
@@ -75,6 +75,9 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 			db.workers.Go(func() { db.group(p) })
 		}
 	}
+	if db.lock != nil {
+		db.workers.Go(func() { db.lock.keep(db.stop) })
+	}
 	return db, nil
 }
 
@@ -88,16 +91,8 @@ func (db *DB) open(ctx context.Context, o Options) (err error) {
 	if _, err = db.durable.Exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+pgx.Identifier{o.Schema}.Sanitize()); err != nil {
 		return err
 	}
-	if !o.Exclusive {
-		return nil
-	}
-	if db.lock, err = pgx.ConnectConfig(ctx, db.durable.Config().ConnConfig); err != nil {
-		return err
-	}
-	var got bool
-	err = db.lock.QueryRow(ctx, "SELECT pg_try_advisory_lock(hashtextextended('qiong/' || $1, 0))", o.Schema).Scan(&got)
-	if err == nil && !got {
-		err = errs.Newf(errs.Conflict, "数据库模式 %s 正被另一个进程使用", "another process has the schema %s open", o.Schema)
+	if o.Exclusive {
+		db.lock, err = takeLock(ctx, db.durable.Config().ConnConfig, o.Schema)
 	}
 	return err
 }
@@ -184,6 +179,9 @@ func (db *DB) once(ctx context.Context, p *pool, f func(*sqldb.Tx) error) error 
 		return ctx.Err()
 	default:
 	}
+	if err := db.lock.check(); err != nil {
+		return err
+	}
 	t := &tx{db: db, pool: p, ctx: ctx}
 	defer t.release()
 	s := sqldb.NewTx(t, sqldb.Postgres)
@@ -242,9 +240,7 @@ func (db *DB) Close() error {
 }
 
 func (db *DB) release() {
-	if db.lock != nil {
-		_ = db.lock.Close(context.Background()) // ending the session gives the lock back either way
-	}
+	db.lock.release()
 	for _, p := range []*pool{db.durable, db.relaxed} {
 		if p != nil {
 			p.Close()

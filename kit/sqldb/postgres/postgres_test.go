@@ -3,6 +3,9 @@ package postgres_test
 import (
 	"os"
 	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/qiongdev/qiong/kit/errs"
 	"github.com/qiongdev/qiong/kit/sqldb"
@@ -51,5 +54,49 @@ func TestAServerThatIsAwayIsUnavailable(t *testing.T) {
 	_, err = postgres.Open(t.Context(), postgres.Options{URL: "postgres://%zz:secret@", Schema: "x"})
 	if !errs.Is(err, errs.Invalid) {
 		t.Errorf("a malformed URL gave %v", err)
+	}
+}
+
+// A process whose session was cut off, and whose schema another has opened since, writes no more.
+func TestALostLockStopsWriting(t *testing.T) {
+	needServer(t)
+	ctx := t.Context()
+	o := postgres.Options{URL: os.Getenv(sqldbtest.Env), Schema: "test_lost_lock", Exclusive: true}
+	first, err := postgres.Open(ctx, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	admin, err := pgx.Connect(ctx, o.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close(ctx)
+	write := func() error {
+		return first.Write(ctx, sqldb.Durable, func(tx *sqldb.Tx) error { _, err := tx.Exec(ctx, "SELECT 1"); return err })
+	}
+	if err := write(); err != nil {
+		t.Fatal(err)
+	}
+	// Take the lock in the very statement that cuts the first session off, so that its keeper comes too late.
+	key := "hashtextextended('qiong/test_lost_lock', 0)"
+	_, err = admin.Exec(ctx, `SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory'
+		AND (classid::bigint << 32 | objid::bigint) = `+key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := admin.Exec(ctx, "SELECT pg_advisory_lock("+key+")"); err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.After(20 * time.Second)
+	for tick := time.NewTicker(20 * time.Millisecond); !errs.Is(write(), errs.Conflict); {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatal("it still writes")
+		}
+	}
+	if err := first.Append(ctx, sqldb.NewInto("nothing", "id").Row(1)); !errs.Is(err, errs.Conflict) {
+		t.Errorf("append: %v", err)
 	}
 }
