@@ -34,6 +34,8 @@ func (a *Approval) matter(name string) (*Matter, error) {
 // create makes a case for the caller, and submits it at once where asked. Its answer is kept with it for a repeated
 // request. The error is always there: it is the answer itself where all went well.
 func (a *Approval) create(ctx context.Context, call httpapi.Call, name string, form json.RawMessage, submit bool) error {
+	a.intake.Add(1)
+	defer a.intake.Add(-1)
 	m, err := a.matter(name)
 	if err != nil {
 		return err

@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"github.com/qiongdev/qiong"
 	"github.com/qiongdev/qiong/kit/agency"
@@ -69,6 +71,7 @@ type Approval struct {
 	matters  map[matterKey]*Matter
 	agencies map[string]*agency.Client
 	watchers watchers
+	intake   atomic.Int64 // submissions being taken in
 }
 
 type matterKey struct {
@@ -81,6 +84,7 @@ func open(ctx context.Context, h *qiong.Host, cfg Config) (*Approval, error) {
 		agencies: map[string]*agency.Client{}}
 	a.watchers.byCase = map[string]map[chan struct{}]bool{}
 	h.Sagas.MaxActive, h.Sagas.MaxBacklog = cfg.Active, cfg.Backlog
+	h.Sagas.Busy = func() bool { return a.intake.Load() > 2*int64(runtime.GOMAXPROCS(0)) }
 	h.Sagas.Noticed, h.Sagas.Changed = a.noticed, func(in *saga.Instance) { a.watchers.tell(in.ID) }
 	var err error
 	if a.sealer, err = h.Keys.Sealer("approval.data"); err != nil {

@@ -77,6 +77,9 @@ type Options struct {
 	MaxActive  int           // instances driven at a time; default 1024
 	MaxBacklog int           // instances begun and not ended before Admit refuses; default 200,000
 	Poll       time.Duration // how often the table is looked at; default 500 ms
+	// Busy says that others need the machine more at the moment: then only a sixteenth of MaxActive is driven, and what
+	// has begun waits in the table. It may be nil.
+	Busy func() bool
 	// Noticed is called in the transaction that records a retry or a parking. It may be nil.
 	Noticed func(ctx context.Context, tx *sqldb.Tx, in *saga.Instance, n saga.Notice) error
 	// Changed is called after each commit that changed an instance; it must be quick. It may be nil.

@@ -49,10 +49,11 @@ func (e *Engine) Wake() {
 // poll queues instances that are due and not in memory yet.
 func (e *Engine) poll(ctx context.Context) error {
 	e.mu.Lock()
+	e.dispatch()
 	known := len(e.active) + len(e.queue)
-	room := len(e.queue) < e.MaxActive
+	enough := len(e.queue) >= max(e.MaxActive/4, 1)
 	e.mu.Unlock()
-	if !room {
+	if enough {
 		return nil
 	}
 	limit := known + e.MaxActive
@@ -101,7 +102,11 @@ func (e *Engine) push(in *saga.Instance) {
 
 // dispatch drives queued instances while there is room. e.mu must be held.
 func (e *Engine) dispatch() {
-	for e.running && len(e.active) < e.MaxActive && len(e.queue) > 0 {
+	room := e.MaxActive
+	if e.Busy != nil && e.Busy() {
+		room = max(room/16, 1)
+	}
+	for e.running && len(e.active) < room && len(e.queue) > 0 {
 		in := e.queue[0]
 		e.queue[0] = nil
 		e.queue = e.queue[1:]
