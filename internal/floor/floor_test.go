@@ -124,7 +124,6 @@ func read(all map[string]*pkg, file, dir string) error {
 	return nil
 }
 
-
 // local returns the folder of an import of this module.
 func local(name string) (string, bool) {
 	if name == module {
