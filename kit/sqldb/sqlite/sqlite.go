@@ -32,6 +32,7 @@ const maxGroup = 256
 type DB struct {
 	path    string
 	readers *sql.DB
+	reads   statements
 	handle  *sql.DB // of the one writing connection
 	writer  writer
 
@@ -74,6 +75,7 @@ func Open(path string) (*DB, error) {
 	readers.SetMaxIdleConns(n)
 	db := &DB{
 		path: path, readers: readers, handle: handle,
+		reads:   statements{db: readers, byText: map[string]*sql.Stmt{}},
 		writer:  writer{conn: conn, stmts: map[string]*sql.Stmt{}, full: true},
 		queue:   make(chan *job, 4*maxGroup),
 		stop:    make(chan struct{}),
@@ -101,7 +103,11 @@ func (db *DB) Dialect() sqldb.Dialect { return sqldb.SQLite }
 
 // Query implements sqldb.Querier.
 func (db *DB) Query(ctx context.Context, query string, args ...any) (sqldb.Rows, error) {
-	r, err := db.readers.QueryContext(ctx, query, args...)
+	s, err := db.reads.stmt(query)
+	if err != nil {
+		return nil, classify(err)
+	}
+	r, err := s.QueryContext(ctx, args...)
 	if err != nil {
 		return nil, classify(err)
 	}
@@ -110,7 +116,49 @@ func (db *DB) Query(ctx context.Context, query string, args ...any) (sqldb.Rows,
 
 // QueryRow implements sqldb.Querier.
 func (db *DB) QueryRow(ctx context.Context, query string, args ...any) sqldb.Scanner {
-	return row{db.readers.QueryRowContext(ctx, query, args...)}
+	s, err := db.reads.stmt(query)
+	if err != nil {
+		return failed{classify(err)}
+	}
+	return row{s.QueryRowContext(ctx, args...)}
+}
+
+// statements are the prepared statements of the readers, by their text. Texts are code, so there are few; at the bound
+// all are dropped, and those in use close when their rows do.
+type statements struct {
+	db *sql.DB
+
+	mu     sync.RWMutex
+	byText map[string]*sql.Stmt
+}
+
+// maxStatements bounds how many are kept.
+const maxStatements = 512
+
+func (s *statements) stmt(query string) (*sql.Stmt, error) {
+	s.mu.RLock()
+	known := s.byText[query]
+	s.mu.RUnlock()
+	if known != nil {
+		return known, nil
+	}
+	made, err := s.db.PrepareContext(context.Background(), query)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if known := s.byText[query]; known != nil {
+		return known, made.Close()
+	}
+	if len(s.byText) >= maxStatements {
+		for _, old := range s.byText {
+			_ = old.Close() // it holds nothing to lose
+		}
+		clear(s.byText)
+	}
+	s.byText[query] = made
+	return made, nil
 }
 
 // Write implements sqldb.DB.
