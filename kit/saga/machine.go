@@ -91,8 +91,10 @@ func settled(s Step, st *StepState, inFlight func(string) bool) bool {
 		return false
 	}
 	switch st.Status {
-	case StepWaiting, StepRefused, StepSkipped, StepUndone:
+	case StepRefused, StepSkipped, StepUndone:
 		return true
+	case StepWaiting:
+		return !st.Doubt || !s.Undo
 	}
 	return !s.Undo
 }
@@ -124,7 +126,7 @@ func Begin(in *Instance, a Action, now int64) {
 	case a.Op == Undo && in.Status == Compensating:
 		st.Status = StepUndoing
 	case a.Op == Do:
-		st.Status = StepAsked
+		st.Status, st.Doubt = StepAsked, false
 	}
 }
 
@@ -300,7 +302,17 @@ func pivot(d *Definition) *Step {
 	return nil
 }
 
-func begun(st *StepState) bool { return st.Status == StepAsked || st.Status == StepPending }
+func begun(st *StepState) bool {
+	return st.Status == StepAsked || st.Status == StepPending || st.Status == StepWaiting && st.Doubt
+}
+
+// asked is the status of a step that may have been asked, from now on taken as such.
+func asked(s StepStatus) StepStatus {
+	if s == StepWaiting {
+		return StepAsked
+	}
+	return s
+}
 
 // Cancel asks for the way back. Where the pivot is under way it is recalled first, and may answer that it is too late.
 func Cancel(d *Definition, in *Instance, reason string, now int64) error {
@@ -319,6 +331,7 @@ func cancel(d *Definition, in *Instance, reason string, now int64) {
 	if p := pivot(d); p != nil {
 		if st := in.Step(p.Name); begun(st) {
 			in.Cancel = true
+			st.Status, st.Doubt = asked(st.Status), false
 			st.Next, st.NextAt, st.Parked, st.Attempts = Undo, now, false, 0
 			return
 		}
@@ -387,22 +400,30 @@ type Notice struct {
 }
 
 // Resume marks what a former life of the process may have asked without having written it down: every step of the
-// stage that is under way. Such a step is asked again under the same request id, and undone like one that was asked.
+// stage that is under way, and those of the stages after it up to the first that does not begin before a durable
+// write. Such a step is asked again under the same request id, and undone like one that was asked.
 func Resume(d *Definition, in *Instance) {
 	if in.Status != Running {
 		return
 	}
+	underWay := true
 	for _, stage := range d.Stages {
-		complete := true
+		complete, durable := true, false
 		for _, s := range stage {
 			st := in.Step(s.Name)
-			if st.Status == StepWaiting {
-				st.Status = StepAsked
+			if st.Status == StepDone || st.Status == StepSkipped {
+				continue
 			}
-			complete = complete && (st.Status == StepDone || st.Status == StepSkipped)
+			complete, durable = false, durable || s.Pivot || s.Durable || s.Local()
+			if st.Status == StepWaiting && underWay {
+				st.Status, st.Doubt = StepAsked, false
+			} else if st.Status == StepWaiting {
+				st.Doubt = true
+			}
 		}
-		if !complete {
+		if durable {
 			return
 		}
+		underWay = underWay && complete
 	}
 }

@@ -178,6 +178,7 @@ type StepState struct {
 	Attempts int             `json:"attempts,omitempty"` // calls without an answer since the last answer
 	Calls    int             `json:"calls,omitempty"`    // all calls
 	Parked   bool            `json:"parked,omitempty"`   // waits for a person
+	Doubt    bool            `json:"doubt,omitempty"`    // waiting, but a former life of the process may have asked
 	Reason   string          `json:"reason,omitempty"`   // of the refusal, the parking, the skipping or the last failure
 	Output   json.RawMessage `json:"output,omitempty"`
 	BeganAt  int64           `json:"beganAt,omitempty"`

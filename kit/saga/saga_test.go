@@ -268,6 +268,53 @@ func TestCompensationCoversTheUnknown(t *testing.T) {
 	}
 }
 
+// What a former life did after its last durable write is unknown: it is undone like what was asked, up to where only a
+// durable write lets the saga on.
+func TestResumeDoubtsWhatMayHaveBeenAsked(t *testing.T) {
+	chain := func(options ...func(*saga.Step)) *saga.Definition {
+		d := &saga.Definition{Name: "d", Version: 1}
+		for _, name := range []string{"a", "b", "c"} {
+			d.Stages = append(d.Stages, saga.Stage{step(name, append([]func(*saga.Step){undo}, options...)...)})
+		}
+		return d
+	}
+	durable := func(s *saga.Step) { s.Durable = true }
+	for _, c := range []struct {
+		name string
+		d    *saga.Definition
+		want []string
+	}{
+		{"relaxed", chain(), []string{"undo c", "undo b", "undo a", "compensated"}},
+		{"durable", chain(durable), []string{"undo a", "compensated"}},
+	} {
+		in := saga.New(c.d, "1", nil, 0)
+		saga.Resume(c.d, in)
+		if got := plan(c.d, in.Clone(), 0); got != "do a" {
+			t.Errorf("%s: goes on by %q", c.name, got)
+		}
+		if err := saga.Cancel(c.d, in, "withdrawn", 0); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range c.want {
+			got := plan(c.d, in, 0)
+			if got != want {
+				t.Errorf("%s: plans %q, want %q", c.name, got, want)
+			}
+			saga.Take(c.d, in, strings.TrimPrefix(got, "undo "), saga.Undo, saga.Answer{Outcome: saga.Unseen}, 0)
+		}
+	}
+	// A pivot that may have been asked is recalled, or bars the way back.
+	d := &saga.Definition{Name: "d", Version: 1, Stages: []saga.Stage{{step("a", undo)}, {step("p", pivot)}, {step("x")}}}
+	in := saga.New(d, "1", nil, 0)
+	saga.Resume(d, in)
+	if err := saga.Cancel(d, in, "withdrawn", 0); !errs.Is(err, errs.Conflict) {
+		t.Errorf("cancel beside a pivot in doubt: %v", err)
+	}
+	if in.Step("x").Doubt {
+		t.Error("what only follows the pivot is in doubt")
+	}
+}
+
 // World is participants that answer at random and remember what really happened.
 type world struct {
 	r      *rand.Rand
@@ -335,7 +382,13 @@ func FuzzEveryWalkEndsWhole(f *testing.F) {
 		w := &world{r: r, effect: map[string]int{}}
 		now := int64(0)
 		passed := false
+		durable := in.Clone() // what a power cut leaves
 		for range 10_000 {
+			if r.IntN(20) == 0 {
+				in = durable.Clone()
+				saga.Resume(d, in)
+			}
+			before := in.Status
 			p := saga.Next(d, in, now, never)
 			if p.End != "" {
 				checkWhole(t, p.End, w)
@@ -352,11 +405,15 @@ func FuzzEveryWalkEndsWhole(f *testing.F) {
 				saga.Take(d, in, a.Step.Name, a.Op, w.answer(a), now)
 				passed = passed || saga.PastPivot(d, in)
 			}
+			if in.Status != before || passed || in.Status == saga.Compensating {
+				durable = in.Clone()
+			}
 			if r.IntN(10) == 0 {
 				err := saga.Cancel(d, in, "withdrawn", now)
 				if passed && err == nil {
 					t.Fatalf("seed %d: cancelled past the pivot", seed)
 				}
+				durable = in.Clone()
 			}
 			if len(p.Actions) == 0 {
 				now = max(now+1, p.WakeAt)

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -22,8 +21,12 @@ type driver struct {
 	in       *saga.Instance
 	life     int64 // written with each change, so that this driver knows its own
 	inFlight map[string]bool
-	wake     chan struct{} // inbox has something
-	inbox    []event       // guarded by e.mu
+	behind   chan bool        // tells whether a write beside the driver has been done; nil where there is none
+	flush    <-chan time.Time // fires when one is to begin; nil where none is due
+	dirty    bool             // something has changed that no write beside the driver has taken
+	lost     bool             // the row is no longer ours to write
+	wake     chan struct{}    // inbox has something
+	inbox    []event          // guarded by e.mu
 }
 
 // event is an answer or a command, applied by the driver alone.
@@ -44,6 +47,7 @@ func (dr *driver) post(ev event) {
 
 // run drives until the instance has ended or has long to wait.
 func (dr *driver) run(ctx context.Context) {
+	defer dr.settle()
 	for {
 		now := dr.e.Now().UnixMilli()
 		before := dr.in.Status
@@ -84,6 +88,9 @@ func (dr *driver) begin(ctx context.Context, actions []saga.Action, now int64) (
 
 // wait returns when something is in the inbox or due, and false when the driver is to leave.
 func (dr *driver) wait(ctx context.Context, plan saga.Plan) bool {
+	if dr.lost {
+		return false
+	}
 	var due <-chan time.Time
 	if len(dr.inFlight) == 0 {
 		left := stay + 1
@@ -100,6 +107,10 @@ func (dr *driver) wait(ctx context.Context, plan saga.Plan) bool {
 	select {
 	case <-dr.wake:
 	case <-due:
+	case ok := <-dr.behind:
+		return dr.caughtUp(ok)
+	case <-dr.flush:
+		dr.progress(ctx, plan)
 	case <-ctx.Done():
 		return false
 	}
@@ -155,7 +166,12 @@ func (dr *driver) apply(ctx context.Context, events []event) bool {
 	if plan.End != "" {
 		dr.in.Status, durable = plan.End, true
 	}
-	ok := dr.write(ctx, notices, plan, durable)
+	ok := true
+	if durable || len(notices) > 0 {
+		ok = dr.write(ctx, notices, plan, durable)
+	} else {
+		dr.later()
+	}
 	for i, ev := range events {
 		if ev.reply == nil {
 			continue
@@ -182,89 +198,6 @@ func snapshot(d *saga.Definition, in *saga.Instance) string {
 		}
 	}
 	return s
-}
-
-// write stores the instance, again and again while the database is away: what the participants did can't be taken
-// back. It returns false when the engine stops first, or the row is no longer ours.
-func (dr *driver) write(ctx context.Context, notices []saga.Notice, plan saga.Plan, durable bool) bool {
-	dr.in.Rev++
-	dr.in.Updated = max(dr.in.Updated, dr.e.Now().UnixMilli())
-	durability := sqldb.Relaxed
-	if durable {
-		durability = sqldb.Durable
-	}
-	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		err := dr.store(ctx, durability, notices, plan)
-		if err == nil || errors.Is(err, errWritten) {
-			dr.written(notices)
-			return true
-		}
-		if ctx.Err() != nil {
-			return false
-		}
-		if errors.Is(err, errStale) {
-			dr.e.Log.Error("left a saga that another process drives", "saga", dr.in.ID, "err", err)
-			return false
-		}
-		dr.e.Log.Error("can't write a saga; trying again", "saga", dr.in.ID, "err", err)
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return false
-		}
-	}
-}
-
-// store writes the instance once: alone, unless someone wants to write with it.
-func (dr *driver) store(ctx context.Context, how sqldb.Durability, notices []saga.Notice, plan saga.Plan) error {
-	nextAt := held
-	if len(dr.inFlight) == 0 && len(plan.Actions) == 0 {
-		if nextAt = plan.WakeAt; nextAt == 0 {
-			nextAt = never
-		}
-	}
-	noticed := len(notices) > 0 && dr.e.Noticed != nil
-	if end := dr.in.Status.Ended() && dr.kind.End != nil; !noticed && !end {
-		return dr.e.saveAlone(ctx, how, dr.kind.Definition, dr.in, nextAt, dr.life)
-	}
-	return dr.e.DB.Write(ctx, how, func(tx *sqldb.Tx) error { return dr.tx(ctx, tx, notices, nextAt) })
-}
-
-func (dr *driver) tx(ctx context.Context, tx *sqldb.Tx, notices []saga.Notice, nextAt int64) error {
-	if err := dr.e.save(ctx, tx, dr.kind.Definition, dr.in, nextAt, dr.life); err != nil {
-		return err
-	}
-	for _, n := range notices {
-		if dr.e.Noticed == nil {
-			break
-		}
-		if err := dr.e.Noticed(ctx, tx, dr.in, n); err != nil {
-			return err
-		}
-	}
-	if dr.in.Status.Ended() && dr.kind.End != nil {
-		return dr.kind.End(ctx, tx, dr.in)
-	}
-	return nil
-}
-
-func (dr *driver) written(notices []saga.Notice) {
-	for _, n := range notices {
-		switch n.Kind {
-		case saga.Retrying:
-			dr.e.counts.retries.Add(1)
-		case saga.Parked:
-			dr.e.counts.parked.Add(1)
-		}
-	}
-	if dr.in.Status.Ended() {
-		dr.e.counts.ended.Add(1)
-		dr.e.backlog.Add(-1)
-		dr.e.rate.add(dr.e.Now())
-	}
-	if dr.e.Changed != nil {
-		dr.e.Changed(dr.in.Clone())
-	}
 }
 
 // call asks a remote participant, and posts its answer.
@@ -319,6 +252,9 @@ func (dr *driver) answered(a saga.Action, answer saga.Answer) {
 // local runs a step in this house's database and reports whether it got an answer. The step's own writes and its
 // completion are one transaction.
 func (dr *driver) local(ctx context.Context, a saga.Action) bool {
+	if !dr.settle() {
+		return false
+	}
 	call, d := dr.request(a), dr.kind.Definition
 	var next *saga.Instance
 	var notice *saga.Notice
