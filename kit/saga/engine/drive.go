@@ -177,10 +177,7 @@ func (dr *driver) apply(ctx context.Context, events []event) bool {
 			continue
 		}
 		if !ok && results[i] == nil {
-			results[i] = errStale
-			if ctx.Err() != nil {
-				results[i] = stopped()
-			}
+			results[i] = dr.e.gone()
 		}
 		ev.reply(results[i])
 	}

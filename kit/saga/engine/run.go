@@ -155,9 +155,18 @@ func (e *Engine) leave(dr *driver) {
 			continue
 		}
 		if !dr.in.Status.Ended() {
-			ev.reply(stopped())
+			ev.reply(e.gone())
 		} else if err := e.afterEnd(dr.in, ev); err != nil {
 			ev.reply(err)
 		}
 	}
+}
+
+// gone is the answer to a command whose driver has left before it: the engine stops, or somebody else drove the
+// instance, and the command begins again.
+func (e *Engine) gone() error {
+	if e.life.Err() != nil {
+		return stopped()
+	}
+	return errStale
 }
