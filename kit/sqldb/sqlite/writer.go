@@ -120,36 +120,53 @@ type writer struct {
 	conn  *sql.Conn
 	stmts map[string]*sql.Stmt
 	full  bool // whether synchronous is FULL now
+	wary  int  // groups still to run under savepoints
 }
 
-// group runs the jobs in one transaction, each under a savepoint of its own where there are several. A job that fails
-// keeps its error in j.err; the error returned is the whole group's.
+// careful is how many groups run under savepoints after one in which a job failed.
+const careful = 16
+
+// group runs the jobs in one transaction. A job that fails keeps its error in j.err; the error returned is the whole
+// group's. A savepoint for each job costs a tenth of the writer's time and jobs seldom fail, so a group is first run
+// without, and run again with them where one did fail: closures may run more than once.
 func (w *writer) group(jobs []*job) error {
 	if err := w.sync(jobs); err != nil {
 		return err
 	}
+	savepoints := len(jobs) > 1 && w.wary > 0
+	w.wary = max(w.wary-1, 0)
+	failed, err := w.transaction(jobs, savepoints)
+	if err == nil && failed > 0 && len(jobs) > 1 && !savepoints {
+		w.wary = careful
+		_, err = w.transaction(jobs, true)
+	}
+	return err
+}
+
+// transaction runs the jobs and commits, unless one failed that has no savepoint to go back to; it returns how many
+// failed.
+func (w *writer) transaction(jobs []*job, savepoints bool) (failed int, err error) {
 	if err := w.run("BEGIN IMMEDIATE"); err != nil {
-		return err
+		return 0, err
 	}
-	kept := 0
 	for _, j := range jobs {
-		if err := w.one(j, len(jobs) > 1); err != nil {
+		if err := w.one(j, savepoints); err != nil {
 			_ = w.run("ROLLBACK") // SQLite may have rolled back by itself
-			return err
+			return failed, err
 		}
-		if j.err == nil {
-			kept++
+		if j.err != nil {
+			failed++
 		}
 	}
-	if kept == 0 {
+	if failed == len(jobs) || failed > 0 && !savepoints {
 		_ = w.run("ROLLBACK") // the same
-		return nil
+		return failed, nil
 	}
 	if err := w.run("COMMIT"); err != nil {
 		_ = w.run("ROLLBACK") // the same
-		return err
+		return failed, err
 	}
-	return nil
+	return failed, nil
 }
 
 // one runs a job and undoes it alone where it fails. The error it returns is one that has spoilt the whole group: on a
