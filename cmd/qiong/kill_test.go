@@ -28,7 +28,7 @@ func kills(t *testing.T) int {
 // and nothing done twice.
 func TestKill(t *testing.T) {
 	t.Parallel()
-	survive(t, newProgram(t, filepath.Join(t.TempDir(), "data"), build(t), "up"))
+	survive(t, newProgram(t, filepath.Join(t.TempDir(), "data"), build(t), "up"), false)
 }
 
 // TestKillOnAFaultyBus does the same to a house whose bus loses, duplicates and reorders.
@@ -40,10 +40,10 @@ func TestKillOnAFaultyBus(t *testing.T) {
 	}
 	p := newProgram(t, filepath.Join(t.TempDir(), "data"), self, "-test.run=^TestFaultyHouse$", "-test.timeout=0", "--")
 	p.env = append(p.env, asHouse+"=1")
-	survive(t, p)
+	survive(t, p, true)
 }
 
-func survive(t *testing.T, p *program) {
+func survive(t *testing.T, p *program, lossy bool) {
 	const seed = 1
 	n, r := kills(t), rand.New(rand.NewPCG(seed, 0))
 	p.start()
@@ -53,12 +53,12 @@ func survive(t *testing.T, p *program) {
 		<-time.After(time.Duration(20+r.IntN(380)) * time.Millisecond) // the moment is the test
 		p.kill()
 		if t.Failed() {
-			break
+			return
 		}
 		p.start()
 	}
 	l.end()
-	v := verdict{t, applicant, operator}
+	v := verdict{t, p.data, lossy, applicant, operator}
 	cases := v.settle(time.Minute + time.Duration(n)*200*time.Millisecond)
 	v.check(cases)
 	keys := map[string]string{}

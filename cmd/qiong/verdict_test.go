@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +21,8 @@ import (
 // verdict is what a house is held to when the dust has settled.
 type verdict struct {
 	t                   testing.TB
+	data                string // its folder
+	lossy               bool   // its bus is: the last acknowledgement may take minutes
 	applicant, operator *client.Client
 }
 
@@ -83,6 +87,7 @@ func (v verdict) check(cases map[string]apply.Case) {
 	v.t.Helper()
 	v.effects(cases)
 	v.notices(cases)
+	v.acknowledged()
 	v.nothingLeft()
 }
 
@@ -149,6 +154,24 @@ func (v verdict) notices(cases map[string]apply.Case) {
 			v.t.Errorf("the applicant of case %s was told %d times", id, count[id])
 		}
 	}
+}
+
+// acknowledged waits until every message is: one that its consumer can't handle twice, and is sent again, never would be.
+func (v verdict) acknowledged() {
+	v.t.Helper()
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(v.data, "db", "approval.db")+"?mode=ro&_pragma=busy_timeout(5000)")
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	defer db.Close()
+	v.eventually("every message is acknowledged", time.Minute, func() bool {
+		var open, failed int
+		err := db.QueryRow("SELECT count(*), count(CASE WHEN reason <> '' THEN 1 END) FROM local_delivery WHERE status <> 2").Scan(&open, &failed)
+		if err != nil || failed > 0 {
+			v.t.Fatalf("%d of %d open messages could not be handled: %v", failed, open, err)
+		}
+		return open == 0 || v.lossy
+	})
 }
 
 // nothingLeft checks that no saga is left, none waits for a person, and no message was given up.
