@@ -164,7 +164,7 @@ func once(ctx context.Context, pg *pgserver.Server, s system, load int, each tim
 	if warm {
 		each = min(each, 2*time.Second)
 	}
-	sample, err := measure.Closed(ctx, load, each, s.meter(), s.do)
+	sample, err := measure.Closed(ctx, load, each, s.meter(), func(ctx context.Context, _ int) error { return s.do(ctx) })
 	sample.System = s.name()
 	return sample, err
 }

@@ -30,12 +30,30 @@ func (s Sample) Rate() float64 { return float64(s.Ops) / s.Seconds }
 // Meter reads the processor time used so far by each of those who take part.
 type Meter map[string]func() time.Duration
 
+// Begin takes down what has been used before a round.
+func (m Meter) Begin() Usage {
+	return Usage{m, m.read()}
+}
+
 func (m Meter) read() map[string]time.Duration {
 	now := make(map[string]time.Duration, len(m))
 	for name, read := range m {
 		now[name] = read()
 	}
 	return now
+}
+
+// Usage is processor time under measurement.
+type Usage struct {
+	meter  Meter
+	before map[string]time.Duration
+}
+
+// End puts into s what was used since, by operation.
+func (u Usage) End(s *Sample) {
+	for name, after := range u.meter.read() {
+		s.CPU[name] = float64((after - u.before[name]).Microseconds()) / float64(s.Ops)
+	}
 }
 
 // Histogram returns an empty histogram of microseconds, up to two minutes, with three digits.
@@ -45,17 +63,17 @@ func Histogram() *hdrhistogram.Histogram {
 
 // Closed has workers do one operation after the other, each the next as soon as the last is done, for the time given.
 // The first error ends the round.
-func Closed(ctx context.Context, workers int, d time.Duration, m Meter, do func(ctx context.Context) error) (Sample, error) {
+func Closed(ctx context.Context, workers int, d time.Duration, m Meter, do func(ctx context.Context, worker int) error) (Sample, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	hists := make([]*hdrhistogram.Histogram, workers)
 	var wg sync.WaitGroup
-	before, began := m.read(), time.Now()
+	usage, began := m.Begin(), time.Now()
 	for i := range workers {
 		hists[i] = Histogram()
 		wg.Go(func() {
 			for start := time.Now(); start.Sub(began) < d && ctx.Err() == nil; {
-				if err := do(ctx); err != nil {
+				if err := do(ctx, i); err != nil {
 					cancel(err)
 					return
 				}
@@ -66,7 +84,7 @@ func Closed(ctx context.Context, workers int, d time.Duration, m Meter, do func(
 		})
 	}
 	wg.Wait()
-	took, after := time.Since(began), m.read()
+	took := time.Since(began)
 	if err := context.Cause(ctx); err != nil {
 		return Sample{}, err
 	}
@@ -74,9 +92,7 @@ func Closed(ctx context.Context, workers int, d time.Duration, m Meter, do func(
 		hists[0].Merge(h)
 	}
 	s := Of(hists[0], took)
-	for name := range m {
-		s.CPU[name] = float64((after[name] - before[name]).Microseconds()) / float64(s.Ops)
-	}
+	usage.End(&s)
 	s.Load = fmt.Sprintf("%d in flight", workers)
 	return s, nil
 }

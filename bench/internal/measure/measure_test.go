@@ -12,7 +12,7 @@ func TestClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var used time.Duration
 		m := Meter{"server": func() time.Duration { return used }}
-		s, err := Closed(t.Context(), 1, time.Second, m, func(context.Context) error {
+		s, err := Closed(t.Context(), 1, time.Second, m, func(context.Context, int) error {
 			time.Sleep(10 * time.Millisecond) // the operation
 			used += time.Millisecond
 			return nil
@@ -31,7 +31,7 @@ func TestClosed(t *testing.T) {
 
 func TestClosedEndsWithTheFirstError(t *testing.T) {
 	want := errors.New("no")
-	if _, err := Closed(t.Context(), 4, time.Hour, nil, func(context.Context) error { return want }); !errors.Is(err, want) {
+	if _, err := Closed(t.Context(), 4, time.Hour, nil, func(context.Context, int) error { return want }); !errors.Is(err, want) {
 		t.Errorf("got %v", err)
 	}
 }
