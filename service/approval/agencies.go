@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 
 	"github.com/qiongdev/qiong/kit/agency"
 	"github.com/qiongdev/qiong/kit/errs"
@@ -89,16 +91,8 @@ func (p *participant) request(ctx context.Context, step Step, c engine.Call) (ag
 		Callback: p.a.host.URL() + "/api/approval/callbacks/" + p.name,
 		Earlier:  map[string]json.RawMessage{},
 	}
-	kase, err := p.a.store.get(ctx, p.a.host.DB, c.Saga)
+	all, err := p.a.formParts(ctx, c.Saga)
 	if err != nil {
-		return req, err
-	}
-	form, err := p.a.openForm(kase)
-	if err != nil {
-		return req, err
-	}
-	var all map[string]json.RawMessage
-	if err := json.Unmarshal(form, &all); err != nil {
 		return req, err
 	}
 	parts := map[string]json.RawMessage{}
@@ -118,6 +112,50 @@ func (p *participant) request(ctx context.Context, step Step, c engine.Call) (ag
 		}
 	}
 	return req, nil
+}
+
+// recent holds the opened forms of cases being worked on, since every step needs a part. It is emptied when it is full.
+type recent struct {
+	mu    sync.Mutex
+	forms map[string]map[string]json.RawMessage // by case
+}
+
+// maxRecent is twice what is worked on at a time by default.
+const maxRecent = 2048
+
+// formParts returns the parts of a submitted case's form, which no longer changes.
+func (a *Approval) formParts(ctx context.Context, id string) (map[string]json.RawMessage, error) {
+	a.recent.mu.Lock()
+	parts := a.recent.forms[id]
+	a.recent.mu.Unlock()
+	if parts != nil {
+		return parts, nil
+	}
+	kase, err := a.store.get(ctx, a.host.DB, id)
+	if err != nil {
+		return nil, err
+	}
+	form, err := a.openForm(kase)
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(form, &parts); err != nil {
+		return nil, fmt.Errorf("case %s: form: %w", id, err)
+	}
+	a.recent.mu.Lock()
+	defer a.recent.mu.Unlock()
+	if a.recent.forms == nil || len(a.recent.forms) >= maxRecent {
+		a.recent.forms = map[string]map[string]json.RawMessage{}
+	}
+	a.recent.forms[id] = parts
+	return parts, nil
+}
+
+// forget drops the opened form of a case that has ended.
+func (r *recent) forget(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.forms, id)
 }
 
 // callback takes an agency's own word on a step.

@@ -71,6 +71,7 @@ type Approval struct {
 	matters  map[matterKey]*Matter
 	agencies map[string]*agency.Client
 	watchers watchers
+	recent   recent
 	intake   atomic.Int64 // submissions being taken in
 }
 
@@ -85,7 +86,7 @@ func open(ctx context.Context, h *qiong.Host, cfg Config) (*Approval, error) {
 	a.watchers.byCase = map[string]map[chan struct{}]bool{}
 	h.Sagas.MaxActive, h.Sagas.MaxBacklog = cfg.Active, cfg.Backlog
 	h.Sagas.Busy = func() bool { return a.intake.Load() > 2*int64(runtime.GOMAXPROCS(0)) }
-	h.Sagas.Noticed, h.Sagas.Changed = a.noticed, func(in *saga.Instance) { a.watchers.tell(in.ID) }
+	h.Sagas.Noticed, h.Sagas.Changed = a.noticed, a.changed
 	var err error
 	if a.sealer, err = h.Keys.Sealer("approval.data"); err != nil {
 		return nil, err
@@ -287,6 +288,14 @@ func (a *Approval) end(ctx context.Context, tx *sqldb.Tx, in *saga.Instance) err
 func (c *Case) event() CaseEvent {
 	return CaseEvent{Case: c.ID, Matter: c.Matter, Version: c.Version, Owner: c.Owner, Subject: c.Subject,
 		FormSM3: hex.EncodeToString(c.formSM3), Reason: c.Reason}
+}
+
+// changed is told of every change of a case's saga.
+func (a *Approval) changed(in *saga.Instance) {
+	a.watchers.tell(in.ID)
+	if in.Status.Ended() {
+		a.recent.forget(in.ID)
+	}
 }
 
 func (a *Approval) publish(ctx context.Context, tx *sqldb.Tx, event, key, trace string, data any) error {
