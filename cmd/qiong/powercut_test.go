@@ -63,14 +63,14 @@ func trace(t *testing.T) *life {
 	if err := os.Mkdir(l.data, 0o700); err != nil { // its name is the operator's to keep
 		t.Fatal(err)
 	}
-	l.program = build(t)
+	l.program = build(t, "build")
 	file := filepath.Join(t.TempDir(), "trace")
 	p := newProgram(t, l.data, append(append([]string{"strace", "-o", file}, powercut.Strace...), l.program, "up")...)
 	p.traced = true
 	p.start()
 	l.applicant, l.operator = p.tokens()
 	applicants, began := newLoad(t, l.applicant, 16, 1), time.Now()
-	verdict{t, l.data, false, l.applicant, l.operator}.eventually("cases are accepted and the log is moved into the database", 2*time.Minute, func() bool {
+	verdict{t, l.data, l.applicant, l.operator}.eventually("cases are accepted and the log is moved into the database", 2*time.Minute, func() bool {
 		info, err := os.Stat(filepath.Join(l.data, "db", "approval.db"))
 		return err == nil && info.ModTime().After(began) && applicants.cases() >= 40
 	})
@@ -147,7 +147,7 @@ func (l *life) revive(t *testing.T, cut int, data string) {
 	if l.said(l.operator.Token) >= cut {
 		return // nobody can look
 	}
-	v := verdict{t, data, false, p.as(l.applicant.Token), p.as(l.operator.Token)}
+	v := verdict{t, data, p.as(l.applicant.Token), p.as(l.operator.Token)}
 	cases := v.settle(time.Minute)
 	for _, a := range l.answers {
 		if a.Begin >= cut {

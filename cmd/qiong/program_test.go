@@ -23,14 +23,15 @@ import (
 	"github.com/qiongdev/qiong/kit/lang"
 )
 
-// build builds the real program, as it is shipped: without the race detector, which would hide what is quick.
-func build(t testing.TB) string {
+// build runs go with the arguments and returns the path of what it has built, as the program is shipped: without the race
+// detector, under which a house is slow to start.
+func build(t testing.TB, args ...string) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "qiong")
-	cmd := exec.Command("go", "build", "-o", path, ".")
+	path := filepath.Join(t.TempDir(), "program") // not "qiong", the name by which the scripts call it
+	cmd := exec.Command("go", append(args, "-o", path, ".")...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
+		t.Fatalf("go %s: %v\n%s", args, err, out)
 	}
 	return path
 }

@@ -84,6 +84,9 @@ func succeeded(calls []Call) []Call {
 
 const unfinished = " <unfinished ...>"
 
+// dying is how strace names a call that it could not look at, since the process was being killed: it did nothing.
+const dying = "????"
+
 // parse adds to calls what a line says.
 func parse(calls []Call, open map[string]int, line string, n int) ([]Call, error) {
 	thread, rest, ok := strings.Cut(line, " ")
@@ -120,11 +123,15 @@ func begin(text string, n int) (Call, string, error) {
 	c := Call{Begin: n, End: Never, FD: -1}
 	name, rest, ok := strings.Cut(text, "(")
 	shape, known := shapes[name]
-	if !ok || !known {
-		return c, "", fmt.Errorf("not a call that is traced")
+	if !ok || !known && name != dying {
+		return c, "", fmt.Errorf("%s: not a call that is traced", name)
 	}
 	c.Name = name
 	list, tail, _ := strings.Cut(strings.ReplaceAll(rest, "(deleted)", ""), ")") // what is in hexadecimal holds none
+	if look := strings.TrimSpace(list); name == dying || look == "" || look == "<unavailable>" {
+		c.Name = dying
+		return c, tail, nil
+	}
 	args := split(list)
 	if len(args) > len(shape) || len(args) < len(strings.TrimRight(shape, "_")) {
 		return c, "", fmt.Errorf("%s: %d arguments", name, len(args))
@@ -193,6 +200,9 @@ func (c *Call) end(tail string, n int) (err error) {
 	result, _, _ = strings.Cut(result, " ")
 	if result == "?" { // the process died in it, or a signal has it begun again
 		return nil
+	}
+	if c.Name == dying {
+		return fmt.Errorf("without its arguments, and it returns")
 	}
 	result, _, _ = strings.Cut(result, "<")
 	c.End = n
