@@ -8,7 +8,7 @@ package main
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"log"
@@ -18,6 +18,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/qiongdev/qiong/bench/internal/house"
 	"github.com/qiongdev/qiong/bench/internal/load"
 	"github.com/qiongdev/qiong/bench/internal/measure"
 	"github.com/qiongdev/qiong/bench/internal/pgserver"
@@ -26,7 +27,7 @@ import (
 )
 
 // path is where every server takes submissions.
-const path = "/api/approval/cases"
+const path = house.Submissions
 
 type options struct {
 	rounds int
@@ -73,16 +74,15 @@ func check(err error) {
 // bench is what all rounds share.
 type bench struct {
 	options
-	pg      *pgserver.Server
-	body    []byte
-	key     atomic.Int64
-	opened  int      // databases so far
-	folders []string // of houses
-	report  *report.Report
+	pg     *pgserver.Server
+	body   []byte
+	key    atomic.Int64
+	opened int // databases so far
+	report *report.Report
 }
 
 func run(ctx context.Context, o options) error {
-	body, err := submission("../examples/open-enterprise.json")
+	body, err := house.Submission("../examples/open-enterprise.json")
 	if err != nil {
 		return err
 	}
@@ -92,11 +92,6 @@ func run(ctx context.Context, o options) error {
 	}
 	defer pg.Stop()
 	b := &bench{options: o, pg: pg, body: body}
-	defer func() {
-		for _, dir := range b.folders {
-			_ = os.RemoveAll(dir) // what stays is in the folder for temporary files
-		}
-	}()
 	b.report = report.New("Submissions",
 		fmt.Sprintf("A body of %d bytes, another Idempotency-Key each; PostgreSQL as it is installed but for %s; every round on a "+
 			"new process and a new database, after a second of warming up; interleaved; medians.", len(body), strings.Join(pgserver.Settings, ", ")),
@@ -113,20 +108,6 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	return b.report.Write(os.Stdout, o.json)
-}
-
-// submission makes the body of a request from an example.
-func submission(path string) ([]byte, error) {
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	var body map[string]any
-	if err := json.Unmarshal(raw, &body); err != nil {
-		return nil, err
-	}
-	body["submit"] = true
-	return json.Marshal(body)
 }
 
 func (b *bench) closed(ctx context.Context) error {
@@ -176,7 +157,7 @@ func (b *bench) open(ctx context.Context) error {
 }
 
 func (b *bench) meter(r *running) measure.Meter {
-	m := measure.Meter{"server": func() time.Duration { return proc.Tree(r.pid) }, "generator": proc.Self}
+	m := measure.Meter{"server": func() time.Duration { return proc.Tree(r.PID) }, "generator": proc.Self}
 	if r.database != "" {
 		m["PostgreSQL"] = b.pg.CPU
 	}
@@ -184,13 +165,13 @@ func (b *bench) meter(r *running) measure.Meter {
 }
 
 // round starts a system, warms it up, measures it, kills it, and looks for what it has lost.
-func (b *bench) round(ctx context.Context, s system, do func(*running, load.Request, *load.Count) (measure.Sample, error)) error {
+func (b *bench) round(ctx context.Context, s system, do func(*running, load.Request, *load.Count) (measure.Sample, error)) (err error) {
 	b.opened++
 	r, err := s.start(ctx, b)
 	if err != nil {
 		return err
 	}
-	defer r.kill()
+	defer func() { err = errors.Join(err, r.remove()) }()
 	request := load.Post(r.addr, path, r.token, b.body)
 	var warm, count load.Count
 	if _, err := load.Closed(ctx, r.addr, request, b.conns, time.Second, nil, &warm, &b.key); err != nil {
@@ -203,7 +184,7 @@ func (b *bench) round(ctx context.Context, s system, do func(*running, load.Requ
 	if err != nil {
 		return err
 	}
-	r.kill()
+	r.Kill()
 	rows, err := r.count(ctx)
 	if err != nil {
 		return err
