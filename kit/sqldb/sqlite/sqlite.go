@@ -40,6 +40,7 @@ type DB struct {
 	stop    chan struct{}
 	stopped chan struct{}
 	closing sync.Once
+	closed  sync.Once
 	waiting atomic.Int64
 	writes  atomic.Uint64
 	commits atomic.Uint64
@@ -135,6 +136,22 @@ type statements struct {
 // maxStatements bounds how many are kept.
 const maxStatements = 512
 
+func (s *statements) close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return closeAll(s.byText)
+}
+
+// closeAll closes and forgets prepared statements. A connection with one open does not really close, and its log stays.
+func closeAll(stmts map[string]*sql.Stmt) error {
+	var all []error
+	for _, s := range stmts {
+		all = append(all, s.Close())
+	}
+	clear(stmts)
+	return errors.Join(all...)
+}
+
 func (s *statements) stmt(query string) (*sql.Stmt, error) {
 	s.mu.RLock()
 	known := s.byText[query]
@@ -152,10 +169,7 @@ func (s *statements) stmt(query string) (*sql.Stmt, error) {
 		return known, made.Close()
 	}
 	if len(s.byText) >= maxStatements {
-		for _, old := range s.byText {
-			_ = old.Close() // it holds nothing to lose
-		}
-		clear(s.byText)
+		_ = closeAll(s.byText) // they hold nothing to lose
 	}
 	s.byText[query] = made
 	return made, nil
@@ -221,7 +235,9 @@ func (db *DB) Stats() sqldb.Stats {
 func (db *DB) Close() error {
 	db.closing.Do(func() { close(db.stop) })
 	<-db.stopped
-	return errors.Join(db.readers.Close(), db.handle.Close())
+	var err error
+	db.closed.Do(func() { err = errors.Join(db.reads.close(), db.readers.Close(), db.writer.close(), db.handle.Close()) })
+	return err
 }
 
 type rows struct{ *sql.Rows }

@@ -85,6 +85,9 @@ func TestReopenKeepsWhatWasWritten(t *testing.T) {
 		if err := errors.Join(db.Close(), db.Close()); err != nil {
 			t.Fatal(err)
 		}
+		if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "*-wal")); len(left) > 0 {
+			t.Errorf("a closed database left its log: %v", left)
+		}
 	}
 	if found, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "*.db")); len(found) != 1 || found[0] != path {
 		t.Errorf("files: %v", found)

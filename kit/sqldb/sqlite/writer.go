@@ -229,11 +229,8 @@ func (w *writer) stmt(query string) (*sql.Stmt, error) {
 	if s := w.stmts[query]; s != nil {
 		return s, nil
 	}
-	if len(w.stmts) >= 512 {
-		for _, s := range w.stmts {
-			_ = s.Close() // a closed statement holds nothing to lose
-		}
-		clear(w.stmts)
+	if len(w.stmts) >= maxStatements {
+		_ = closeAll(w.stmts) // they hold nothing to lose
 	}
 	s, err := w.conn.PrepareContext(context.Background(), query)
 	if err != nil {
@@ -294,3 +291,6 @@ func (w *writer) QueryRow(_ context.Context, query string, args ...any) sqldb.Sc
 type failed struct{ err error }
 
 func (f failed) Scan(...any) error { return f.err }
+
+// close ends the connection: the last one to close writes the log back and removes it.
+func (w *writer) close() error { return errors.Join(closeAll(w.stmts), w.conn.Close()) }
