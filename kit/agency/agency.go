@@ -39,7 +39,7 @@ type Request struct {
 	Matter    string                     `json:"matter"`
 	Step      string                     `json:"step"`
 	Callback  string                     `json:"callback"` // where to POST the outcome of a pending request; may be empty
-	Form      json.RawMessage            `json:"form"`     // the whole application form, an object
+	Form      json.RawMessage            `json:"form"`     // the part of the application form that this agency is sent, an object
 	Earlier   map[string]json.RawMessage `json:"earlier"`  // what earlier steps issued, by step
 }
 

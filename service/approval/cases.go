@@ -120,6 +120,7 @@ func (a *Approval) submission(ctx context.Context, c *Case) ([]sqldb.Insert, fun
 func (a *Approval) answer(status int, c *Case, l lang.Lang) (httpapi.Stored, error) {
 	v := view(c, nil, nil, l)
 	v.FormSM3 = hex.EncodeToString(c.formSM3)
+	v.Withdraw = c.Status == Draft || c.Status == Processing // no agency has been asked yet
 	return httpapi.Encode(status, map[string][]string{
 		"Location": {"/api/approval/cases/" + c.ID}, "Etag": {httpapi.VersionETag(c.Rev)},
 	}, v)

@@ -32,7 +32,7 @@ type Matter struct {
 	Version     int                  `yaml:"version"` // raised with every change: cases under way finish on their own
 	Title       lang.Text            `yaml:"title"`
 	Subject     string               `yaml:"subject"`  // path of the form field that a case is listed by
-	Deadline    duration             `yaml:"deadline"` // to reach the pivot; then the case is withdrawn
+	Deadline    duration             `yaml:"deadline"` // to reach the pivot; then what was done is undone and the case refused
 	Attachments Attachments          `yaml:"attachments"`
 	Stages      []stage              `yaml:"steps"`
 	Agencies    map[string]lang.Text `yaml:"agencies"`
@@ -153,6 +153,10 @@ func (m *Matter) AgencyTitle(name string) lang.Text {
 // ParseMatter reads and checks a matter. The error is an *errs.Error with every finding, each with its line.
 func ParseMatter(data []byte) (*Matter, error) {
 	m := &Matter{source: data}
+	var root yaml.Node
+	if err := yaml.Unmarshal(data, &root); err != nil {
+		return nil, yamlError(err)
+	}
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	dec.KnownFields(true)
 	if err := dec.Decode(m); err != nil {
@@ -161,7 +165,7 @@ func ParseMatter(data []byte) (*Matter, error) {
 	if err := dec.Decode(new(yaml.Node)); err == nil {
 		return nil, errs.New(errs.Invalid, "一个文件只能有一个事项", "a file holds one matter").WithLine(1)
 	}
-	l := &linter{m: m}
+	l := &linter{m: m, lines: keyLines(&root)}
 	l.check()
 	if len(l.found) > 0 {
 		first := l.found[0]
@@ -200,8 +204,23 @@ func yamlError(err error) error {
 // linter collects what is wrong with a matter.
 type linter struct {
 	m     *Matter
+	lines map[string]int // of the top-level keys
 	found []*errs.Error
 }
+
+// keyLines returns the lines of a document's top-level keys.
+func keyLines(root *yaml.Node) map[string]int {
+	lines := map[string]int{}
+	if len(root.Content) == 1 && root.Content[0].Kind == yaml.MappingNode {
+		for i := 0; i < len(root.Content[0].Content); i += 2 {
+			lines[root.Content[0].Content[i].Value] = root.Content[0].Content[i].Line
+		}
+	}
+	return lines
+}
+
+// top reports a finding about a top-level key.
+func (l *linter) top(key, field, zh, en string) { l.add(l.lines[key], field, zh, en) }
 
 func (l *linter) add(line int, field, zh, en string) {
 	l.found = append(l.found, errs.New(errs.Invalid, zh, en).WithLine(max(line, 1)).WithField(field))
@@ -210,21 +229,21 @@ func (l *linter) add(line int, field, zh, en string) {
 func (l *linter) check() {
 	m := l.m
 	if !agency.ValidName(m.Name) {
-		l.add(1, "matter", "应为小写字母、数字和连字符，以字母开头", "must be lower-case letters, digits and hyphens, a letter first")
+		l.top("matter", "matter", "应为小写字母、数字和连字符，以字母开头", "must be lower-case letters, digits and hyphens, a letter first")
 	}
 	if m.Version < 1 {
-		l.add(1, "version", "应为从 1 起的整数", "must be a whole number from 1")
+		l.top("version", "version", "应为从 1 起的整数", "must be a whole number from 1")
 	}
 	if m.Title.ZH == "" || m.Title.EN == "" {
-		l.add(1, "title", "须有中文（zh）和英文（en）", "must have both zh and en")
+		l.top("title", "title", "须有中文（zh）和英文（en）", "must have both zh and en")
 	}
 	for _, t := range m.Attachments.Types {
 		if !strings.Contains(t, "/") {
-			l.add(1, "attachments.types", "应为媒体类型，如 application/pdf", "must be media types such as application/pdf")
+			l.top("attachments", "attachments.types", "应为媒体类型，如 application/pdf", "must be media types such as application/pdf")
 		}
 	}
 	if len(m.Stages) == 0 {
-		l.add(1, "steps", "至少要有一个环节", "there must be a step")
+		l.top("steps", "steps", "至少要有一个环节", "there must be a step")
 	}
 	l.steps()
 	l.formAndSaga()
@@ -302,12 +321,12 @@ func (l *linter) formAndSaga() {
 		}
 	}
 	if top, _, _ := strings.Cut(m.Subject, "."); !slices.Contains(m.form.parts, top) {
-		l.add(1, "subject", "表单中没有这个字段", "the form has no such field")
+		l.top("subject", "subject", "表单中没有这个字段", "the form has no such field")
 	}
 	m.saga = m.definition()
 	if len(l.found) == 0 {
 		if err := m.saga.Check(); err != nil {
-			l.add(1, "steps", err.Error(), err.Error())
+			l.top("steps", "steps", err.Error(), err.Error())
 		}
 	}
 }

@@ -62,8 +62,8 @@ func TestLintNamesLineAndField(t *testing.T) {
 		"two pivots":          {"        resource: seals", "        resource: seals\n        pivot: true", "- name: seal", "seal"},
 		"bad schema":          {"  type: object\n  additionalProperties: false\n  required: [enterprise, legal,", "  type: objekt\n  additionalProperties: false\n  required: [enterprise, legal,", "type: objekt", "form"},
 		"foreign reference":   {`$ref: "#/$defs/person"`, `$ref: "http://127.0.0.1/x"`, "type: object", "form"},
-		"subject not in form": {"subject: enterprise.name", "subject: nobody.name", "# 企业开办", "subject"},
-		"version 0":           {"version: 1", "version: 0", "# 企业开办", "version"},
+		"subject not in form": {"subject: enterprise.name", "subject: nobody.name", "subject: nobody", "subject"},
+		"version 0":           {"version: 1", "version: 0", "version: 0", "version"},
 		"not YAML":            {"steps:", "steps: [", "", ""},
 		"tab":                 {"  - parallel:", "\t- parallel:", "", ""},
 	} {
