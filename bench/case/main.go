@@ -1,135 +1,311 @@
-// Case measures whole cases, from the submission to the decision: Qiong's own share of their time beside that of the
-// agencies, on an idle house and with a thousand under way; the demo's case as it comes; how many can be decided a
-// second; and a province's day, with the memory it takes.
+// Case measures the main job in the real program: Qiong's own share of a case, the time in which the demo's cases are
+// decided, how many cases a second are decided when agencies take no time, and a day of a province. It is run in the
+// folder bench after make build: go run ./case
 //
-// It is run in the folder bench, with the program built: go run ./case
+// The own share is what remains of the time from submission to decision when the agencies' own time is taken away: the
+// scenario has every agency answer after exactly so long, so that the critical path is known. It includes the sandbox's
+// own work, signatures and database on both sides.
 package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"log"
 	"os"
-	"os/signal"
-	"path/filepath"
-	"regexp"
-	"strings"
+	"slices"
+	"sync/atomic"
 	"time"
 
-	"github.com/qiongdev/qiong/bench/internal/house"
+	"golang.org/x/sync/errgroup"
+
 	"github.com/qiongdev/qiong/bench/internal/proc"
+	"github.com/qiongdev/qiong/bench/internal/program"
+	"github.com/qiongdev/qiong/examples"
+	"github.com/qiongdev/qiong/tool/apply"
 )
 
-// exact returns the sandbox's own scenario with every agency answering at once after exactly so long, so that what the
-// agencies take of a case is known: the registration, then the slowest of the other four, which run in parallel.
-func exact(registration, others time.Duration) ([]byte, error) {
-	raw, err := os.ReadFile("../service/sandbox/scenario.yaml")
-	if err != nil {
-		return nil, err
-	}
-	latency := registration
-	s := behaviour.ReplaceAllFunc(raw, func(line []byte) []byte {
-		if line[0] == 'm' {
-			return []byte("mode: now")
-		}
-		defer func() { latency = others }() // the registration stands first
-		return fmt.Appendf(nil, "latency: {median: %v, sigma: 0}", latency)
-	})
-	return s, nil
-}
-
-var behaviour = regexp.MustCompile(`\b(mode: \w+|latency: \{.*\})`)
-
-// run is one measurement.
-type run struct {
-	name     string
-	latency  [2]time.Duration // of the registration and of the others; negative for the sandbox's own scenario
-	inFlight int
-	cases    int
-	share    bool    // take off what the agencies took
-	p95      float64 // ms; 0 to report only
+type options struct {
+	database string
+	day      int
+	parts    string
+	scenario string
 }
 
 func main() {
 	log.SetFlags(0)
-	program := flag.String("qiong", "../bin/qiong", "the `program` to measure")
-	dir := flag.String("dir", "", "`folder` for the databases; the one for temporary files where empty")
-	day := flag.Int("day", 320_000, "cases of a province's day; 0 for none")
-	only := flag.String("only", "", "measure only what contains this")
+	var o options
+	flag.StringVar(&o.database, "database", "", "PostgreSQL URL; SQLite where empty")
+	flag.IntVar(&o.day, "day", 320_000, "cases of a province's day")
+	flag.StringVar(&o.parts, "parts", "share,demo,rate,day", "what to measure")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	ms := time.Millisecond
-	runs := []run{
-		{"own share, idle", [2]time.Duration{50 * ms, 50 * ms}, 1, 200, true, 15},
-		{"own share, 1,000 under way", [2]time.Duration{900 * ms, 600 * ms}, 1000, 10_000, true, 50},
-		{"demo's case, from submission to decision", [2]time.Duration{-1, -1}, 20, 200, false, 3200},
-		{"agencies that take no time, 256 under way", [2]time.Duration{0, 0}, 256, 10_000, false, 0},
-		{"a province's day, 256 under way", [2]time.Duration{0, 0}, 256, *day, false, 0},
+	dir, err := os.MkdirTemp("", "qiong-bench-case-")
+	if err == nil {
+		o.scenario = dir
+		err = run(context.Background(), o)
 	}
-	fmt.Printf("## Cases\n\n%s\n\n- SQLite, sandbox in the same process. Own share: from the submission to the decision, less what the "+
-		"agencies took.\n- Every house is killed (SIGKILL) at the end, and its cases are read from its database: all that were accepted must be decided.\n\n", proc.Machine())
-	fmt.Print("| | cases | decided/s | p50 ms | p95 ms | p99 ms | goal p95 | CPU µs a case | PSS MB: idle, at a half, at the end |\n|---|--:|--:|--:|--:|--:|--:|--:|---|\n")
-	for _, r := range runs {
-		if r.cases == 0 || !strings.Contains(r.name, *only) {
-			continue
-		}
-		if err := r.measure(ctx, os.Stdout, *program, *dir); err != nil {
-			log.Fatalf("%s: %v", r.name, err)
-		}
+	if err := os.RemoveAll(dir); err != nil {
+		log.Print(err)
+	}
+	if err != nil {
+		log.Fatal(err)
 	}
 }
 
-func (r run) measure(ctx context.Context, out io.Writer, program, tmp string) (err error) {
-	flags := []string{"--sandbox.seed=1"}
-	if r.latency[0] >= 0 {
-		dir, err := os.MkdirTemp(tmp, "qiong-bench-scenario-")
+func run(ctx context.Context, o options) error {
+	fmt.Printf("## Cases in the real program\n\n%s\n\n", proc.Machine())
+	for _, part := range []struct {
+		name string
+		run  func(context.Context, options) error
+	}{{"share", share}, {"demo", demo}, {"rate", rate}, {"day", day}} {
+		if slices.Contains(split(o.parts), part.name) {
+			if err := part.run(ctx, o); err != nil {
+				return fmt.Errorf("%s: %w", part.name, err)
+			}
+		}
+	}
+	return nil
+}
+
+func split(list string) (all []string) {
+	for start, i := 0, 0; i <= len(list); i++ {
+		if i == len(list) || list[i] == ',' {
+			all = append(all, list[start:i])
+			start = i + 1
+		}
+	}
+	return all
+}
+
+func (o options) start(ctx context.Context, registration, others time.Duration, flags ...string) (*program.Program, error) {
+	path, err := program.Scenario(o.scenario, registration, others)
+	if err != nil {
+		return nil, err
+	}
+	return o.up(ctx, append(flags, "--sandbox.scenario", path)...)
+}
+
+func (o options) up(ctx context.Context, flags ...string) (*program.Program, error) {
+	if o.database != "" {
+		flags = append(flags, "--house.database", o.database)
+	}
+	return program.Start(ctx, flags...)
+}
+
+// load submits n cases so that at most inFlight are not decided, and waits for the last. Each submission is made by one
+// of a few workers; how many are decided is read from the house's own counter.
+func load(ctx context.Context, p *program.Program, n, inFlight, workers int, each func(ended float64)) error {
+	body, err := apply.WithSubmit(examples.OpenEnterprise)
+	if err != nil {
+		return err
+	}
+	const ended = "qiong_approval_sagas_ended_total"
+	before, err := p.Metric(ended)
+	if err != nil {
+		return err
+	}
+	var done atomic.Int64
+	next := make(chan int)
+	g, ctx := errgroup.WithContext(ctx)
+	for range workers {
+		g.Go(func() error {
+			for i := range next {
+				if _, err := apply.Submit(ctx, p.Applicant, body, fmt.Sprintf("bench-%d-%d", int64(before), i)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	g.Go(func() error {
+		for {
+			now, err := p.Metric(ended)
+			if err != nil {
+				return err
+			}
+			done.Store(int64(now - before))
+			if each != nil {
+				each(now - before)
+			}
+			if int(now-before) >= n {
+				return nil
+			}
+			select {
+			case <-time.After(20 * time.Millisecond):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	})
+	g.Go(func() error {
+		defer close(next)
+		for i := range n {
+			for int64(i)-done.Load() >= int64(inFlight) {
+				select {
+				case <-time.After(time.Millisecond):
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			}
+			select {
+			case next <- i:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		return nil
+	})
+	return g.Wait()
+}
+
+// took returns how long the newest n cases took, sorted.
+func took(ctx context.Context, p *program.Program, n int) ([]time.Duration, error) {
+	cases, err := p.Cases(ctx, n)
+	if err != nil {
+		return nil, err
+	}
+	var all []time.Duration
+	for _, c := range cases {
+		d, err := c.Took()
+		if err != nil || c.Status != "decided" {
+			return nil, fmt.Errorf("case %s is %s: %v", c.ID, c.Status, err)
+		}
+		all = append(all, d)
+	}
+	slices.Sort(all)
+	return all, nil
+}
+
+func quantile(sorted []time.Duration, q float64) time.Duration {
+	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)]
+}
+
+func millis(d time.Duration) float64 { return d.Seconds() * 1000 }
+
+// share measures Qiong's own share, idle and with a thousand cases in flight.
+func share(ctx context.Context, o options) error {
+	fmt.Println("Qiong's own share of a case (with the sandbox's work), ms:\n\n| in flight | cases | agencies' critical path | p50 | p95 | p99 | goal p95 | cases/s |\n|---|---|---|---|---|---|---|---|")
+	for _, c := range []struct {
+		inFlight, cases, workers int
+		registration, others     time.Duration
+		goal                     string
+	}{
+		{1, 100, 1, 90 * time.Millisecond, 60 * time.Millisecond, "≤ 15"},
+		{1000, 6000, 16, 900 * time.Millisecond, 600 * time.Millisecond, "≤ 50"},
+		{1000, 6000, 16, 2700 * time.Millisecond, 1800 * time.Millisecond, "≤ 50"},
+	} {
+		p, err := o.start(ctx, c.registration, c.others)
 		if err != nil {
 			return err
 		}
-		defer os.RemoveAll(dir)
-		path := filepath.Join(dir, "scenario.yaml")
-		file, err := exact(r.latency[0], r.latency[1])
+		began := time.Now()
+		err = load(ctx, p, c.cases, c.inFlight, c.workers, nil)
+		elapsed := time.Since(began)
+		var all []time.Duration
+		if err == nil {
+			all, err = took(ctx, p, c.cases-c.inFlight/2) // without those that found the house empty
+		}
+		if err := p.Stop(); err != nil {
+			log.Print(err)
+		}
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(path, file, 0o600); err != nil {
+		path := c.registration + c.others
+		fmt.Printf("| %d | %d | %d | %.1f | %.1f | %.1f | %s | %.0f |\n", c.inFlight, c.cases, path.Milliseconds(),
+			millis(quantile(all, 0.5)-path), millis(quantile(all, 0.95)-path), millis(quantile(all, 0.99)-path), c.goal, float64(c.cases)/elapsed.Seconds())
+	}
+	fmt.Println()
+	return nil
+}
+
+// demo measures the scenario that comes with the program: 200 cases, 20 at a time.
+func demo(ctx context.Context, o options) error {
+	p, err := o.up(ctx)
+	if err != nil {
+		return err
+	}
+	defer p.Stop()
+	const n = 200
+	if err := load(ctx, p, n, 20, 4, nil); err != nil {
+		return err
+	}
+	all, err := took(ctx, p, n)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("The demo's case, built-in scenario (callbacks and polling among it), %d seeded cases, 20 at a time: p50 %.2f s, p95 %.2f s, worst %.2f s; goal p95 ≤ 3.2 s.\n\n",
+		n, quantile(all, 0.5).Seconds(), quantile(all, 0.95).Seconds(), all[n-1].Seconds())
+	return nil
+}
+
+// rate measures decided cases a second when agencies take no time.
+func rate(ctx context.Context, o options) error {
+	fmt.Println("Decided cases a second, agencies taking no time:\n\n| in flight | cases | cases/s | CPU ms a case (house and sandbox) |\n|---|---|---|---|")
+	for _, inFlight := range []int{64, 256} {
+		p, err := o.start(ctx, time.Millisecond, time.Millisecond, "--sandbox.speed", "0")
+		if err != nil {
 			return err
 		}
-		flags = append(flags, "--sandbox.scenario="+path)
+		const n = 8000
+		cpu, began := proc.Tree(p.PID), time.Now()
+		err = load(ctx, p, n, inFlight, 16, nil)
+		elapsed, used := time.Since(began), proc.Tree(p.PID)-cpu
+		if err := p.Stop(); err != nil {
+			log.Print(err)
+		}
+		if err != nil {
+			return err
+		}
+		fmt.Printf("| %d | %d | %.0f | %.2f |\n", inFlight, n, n/elapsed.Seconds(), millis(used)/n)
 	}
-	h, err := house.Start(ctx, program, tmp, flags...)
+	fmt.Println()
+	return nil
+}
+
+// day carries a province's day through and watches the memory.
+func day(ctx context.Context, o options) error {
+	p, err := o.start(ctx, time.Millisecond, time.Millisecond, "--sandbox.speed", "0")
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, h.Remove()) }()
-	began, before := time.Now(), proc.Tree(h.PID)
-	memory, err := feed(ctx, h, r.inFlight, r.cases)
+	defer p.Stop()
+	var memory []string
+	mark := 0.0
+	began := time.Now()
+	err = load(ctx, p, o.day, 512, 16, func(ended float64) {
+		if ended < mark*float64(o.day) {
+			return
+		}
+		pss, err := p.PSS()
+		if err != nil {
+			log.Print(err)
+			return
+		}
+		memory = append(memory, fmt.Sprintf("%.0f %%: %.0f", mark*100, float64(pss)/(1<<20)))
+		log.Printf("%.0f of %d decided after %v", ended, o.day, time.Since(began).Round(time.Second))
+		mark += 0.1
+	})
 	if err != nil {
 		return err
 	}
-	took, used := time.Since(began), proc.Tree(h.PID)-before
-	h.Kill()
-	s, err := read(ctx, h)
+	elapsed := time.Since(began)
+	size, err := p.Data()
 	if err != nil {
 		return err
 	}
-	if s.TotalCount() != int64(r.cases) {
-		return fmt.Errorf("%d cases decided of %d", s.TotalCount(), r.cases)
+	fmt.Printf("A province's day: %d cases decided in %v (%.0f/s), 512 in flight; data folder %.0f MiB. PSS in MiB as they were decided: %s.\n\n",
+		o.day, elapsed.Round(time.Second), float64(o.day)/elapsed.Seconds(), float64(size)/(1<<20), join(memory))
+	return nil
+}
+
+func join(list []string) string {
+	out := ""
+	for i, s := range list {
+		if i > 0 {
+			out += ", "
+		}
+		out += s
 	}
-	agencies := float64(0)
-	if r.share {
-		agencies = float64((r.latency[0] + r.latency[1]).Milliseconds())
-	}
-	goal := ""
-	if r.p95 > 0 {
-		goal = fmt.Sprintf("≤ %.0f", r.p95)
-	}
-	q := func(p float64) float64 { return float64(s.ValueAtQuantile(p))/1000 - agencies }
-	_, err = fmt.Fprintf(out, "| %s | %d | %.0f | %.0f | %.0f | %.0f | %s | %.0f | %s |\n", r.name, r.cases,
-		float64(r.cases)/took.Seconds(), q(50), q(95), q(99), goal, float64(used.Microseconds())/float64(r.cases), memory)
-	return err
+	return out
 }

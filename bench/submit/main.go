@@ -18,16 +18,17 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/qiongdev/qiong/bench/internal/house"
 	"github.com/qiongdev/qiong/bench/internal/load"
 	"github.com/qiongdev/qiong/bench/internal/measure"
 	"github.com/qiongdev/qiong/bench/internal/pgserver"
 	"github.com/qiongdev/qiong/bench/internal/proc"
 	"github.com/qiongdev/qiong/bench/internal/report"
+	"github.com/qiongdev/qiong/examples"
+	"github.com/qiongdev/qiong/tool/apply"
 )
 
 // path is where every server takes submissions.
-const path = house.Submissions
+const path = "/api/approval/cases"
 
 type options struct {
 	rounds int
@@ -38,7 +39,6 @@ type options struct {
 	only   string
 	json   string
 	dir    string
-	qiong  string
 }
 
 func main() {
@@ -52,7 +52,6 @@ func main() {
 	flag.StringVar(&o.only, "only", "", "measure only the systems whose name contains this")
 	flag.StringVar(&o.json, "json", "", "also write the results as JSON to this `file`")
 	flag.StringVar(&o.dir, "dir", "", "`folder` for the databases; the one for temporary files where empty")
-	flag.StringVar(&o.qiong, "qiong", "../bin/qiong", "the `program` to measure")
 	peer := flag.String("peer", "", "serve as this peer; used by the program itself")
 	database := flag.String("database", "", "the peer's database")
 	flag.Parse()
@@ -82,7 +81,7 @@ type bench struct {
 }
 
 func run(ctx context.Context, o options) error {
-	body, err := house.Submission("../examples/open-enterprise.json")
+	body, err := apply.WithSubmit(examples.OpenEnterprise)
 	if err != nil {
 		return err
 	}
@@ -157,7 +156,7 @@ func (b *bench) open(ctx context.Context) error {
 }
 
 func (b *bench) meter(r *running) measure.Meter {
-	m := measure.Meter{"server": func() time.Duration { return proc.Tree(r.PID) }, "generator": proc.Self}
+	m := measure.Meter{"server": func() time.Duration { return proc.Tree(r.pid) }, "generator": proc.Self}
 	if r.database != "" {
 		m["PostgreSQL"] = b.pg.CPU
 	}
@@ -184,7 +183,7 @@ func (b *bench) round(ctx context.Context, s system, do func(*running, load.Requ
 	if err != nil {
 		return err
 	}
-	r.Kill()
+	r.kill()
 	rows, err := r.count(ctx)
 	if err != nil {
 		return err

@@ -5,11 +5,12 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/qiongdev/qiong/bench/internal/child"
-	"github.com/qiongdev/qiong/bench/internal/house"
+	"github.com/qiongdev/qiong/bench/internal/program"
 	"github.com/qiongdev/qiong/kit/sqldb"
 )
 
@@ -44,11 +45,12 @@ var systems = []system{
 
 // running is a system in a process of its own.
 type running struct {
-	*child.Child
+	pid         int
 	addr, token string
-	database    string // on PostgreSQL; empty for SQLite
-	count       func(ctx context.Context) (int64, error)
-	remove      func() error
+	database    string                                   // on PostgreSQL; empty for SQLite
+	count       func(ctx context.Context) (int64, error) // cases in the database
+	kill        func()
+	remove      func() error // whether killed or not
 }
 
 func (b *bench) newDatabase(ctx context.Context) (string, error) {
@@ -84,8 +86,10 @@ func (b *bench) peer(ctx context.Context, name string) (*running, error) {
 	if err != nil {
 		return nil, err
 	}
-	remove := func() error { c.Kill(); return nil }
-	return &running{c, addr, "", database, b.cases(database), remove}, nil
+	return &running{
+		pid: c.PID, addr: addr, database: database, count: b.cases(database),
+		kill: c.Kill, remove: func() error { c.Kill(); return nil },
+	}, nil
 }
 
 // house starts the program on an empty folder, on PostgreSQL or SQLite.
@@ -98,19 +102,20 @@ func (b *bench) house(ctx context.Context, onPostgres bool, flags ...string) (r 
 		}
 		flags = append(flags, "--house.database="+b.pg.URL(r.database))
 	}
-	h, err := house.Start(ctx, b.qiong, b.dir, flags...)
+	p, err := program.Start(ctx, flags...)
 	if err != nil {
 		return nil, err
 	}
-	r.Child, r.addr, r.token, r.remove = h.Child, h.Addr, h.Token, h.Remove
+	r.pid, r.addr, r.token = p.PID, strings.TrimPrefix(p.URL, "http://"), p.Applicant.Token
+	r.kill, r.remove = p.Kill, p.Stop
 	if r.count = b.cases(r.database); !onPostgres {
-		r.count = func(ctx context.Context) (int64, error) { return casesSQLite(ctx, h) }
+		r.count = func(ctx context.Context) (int64, error) { return casesSQLite(ctx, p) }
 	}
 	return r, nil
 }
 
-func casesSQLite(ctx context.Context, h *house.House) (int64, error) {
-	db, err := h.Database("approval")
+func casesSQLite(ctx context.Context, p *program.Program) (int64, error) {
+	db, err := p.Database("approval")
 	if err != nil {
 		return 0, err
 	}

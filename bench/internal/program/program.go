@@ -21,6 +21,8 @@ import (
 
 	"github.com/qiongdev/qiong/kit/client"
 	"github.com/qiongdev/qiong/kit/lang"
+	"github.com/qiongdev/qiong/kit/sqldb"
+	"github.com/qiongdev/qiong/kit/sqldb/sqlite"
 )
 
 // Path is where `make build` leaves the program, seen from the folder bench.
@@ -198,10 +200,21 @@ func (p *Program) Data() (total int64, err error) {
 	return total, err
 }
 
-// Stop ends the program and removes its folder.
+// Kill ends the program at once and leaves its folder, to see what it has kept.
+func (p *Program) Kill() {
+	_ = p.cmd.Process.Kill() // it may be gone already
+	_ = p.cmd.Wait()         // it was killed
+}
+
+// Database opens the SQLite database of a service, of a program that has ended.
+func (p *Program) Database(service string) (sqldb.DB, error) {
+	return sqlite.Open(filepath.Join(p.dir, "data", "db", service+".db"))
+}
+
+// Stop ends the program, where Kill has not, and removes its folder.
 func (p *Program) Stop() error {
 	var err error
-	if p.cmd.Process != nil {
+	if p.cmd.Process != nil && p.cmd.ProcessState == nil {
 		_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may be gone already
 		err = p.cmd.Wait()
 	}
