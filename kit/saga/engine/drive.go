@@ -133,7 +133,7 @@ func (dr *driver) stay(ctx context.Context, plan saga.Plan) bool {
 	if len(dr.inbox) > 0 {
 		return true
 	}
-	delete(dr.e.active, dr.in.ID)
+	dr.e.remove(dr.in.ID)
 	return false
 }
 

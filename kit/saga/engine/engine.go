@@ -97,7 +97,8 @@ type Engine struct {
 	active  map[string]*driver
 	queue   []*saga.Instance // ready to be driven
 	queued  map[string]bool
-	more    bool // the table holds ready instances that are not queued
+	left    map[string]bool // whose drivers have left since the last poll began
+	more    bool            // the table holds ready instances that are not queued
 	running bool
 	driven  int64 // drivers so far
 	drivers sync.WaitGroup
@@ -145,6 +146,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 		names:   map[string]int{},
 		active:  map[string]*driver{},
 		queued:  map[string]bool{},
+		left:    map[string]bool{},
 		up:      make(chan struct{}),
 		pollNow: make(chan struct{}, 1),
 	}

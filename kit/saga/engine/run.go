@@ -52,6 +52,7 @@ func (e *Engine) poll(ctx context.Context) error {
 	e.dispatch()
 	known := len(e.active) + len(e.queue)
 	enough := len(e.queue) >= max(e.MaxActive/4, 1)
+	e.left = map[string]bool{}
 	e.mu.Unlock()
 	if enough {
 		return nil
@@ -65,7 +66,7 @@ func (e *Engine) poll(ctx context.Context) error {
 	defer e.mu.Unlock()
 	e.more = len(due) == limit
 	for _, s := range due {
-		if e.active[s.ID] == nil && !e.queued[s.ID] {
+		if e.active[s.ID] == nil && !e.queued[s.ID] && !e.left[s.ID] {
 			e.resume(s)
 			e.push(s.Instance)
 		}
@@ -146,7 +147,7 @@ func (e *Engine) leave(dr *driver) {
 	late := dr.inbox
 	dr.inbox = nil
 	if e.active[dr.in.ID] == dr {
-		delete(e.active, dr.in.ID)
+		e.remove(dr.in.ID)
 	}
 	e.dispatch()
 	e.mu.Unlock()
@@ -160,6 +161,12 @@ func (e *Engine) leave(dr *driver) {
 			ev.reply(err)
 		}
 	}
+}
+
+// remove forgets a driver. What the poll under way has read of its instance is out of date. e.mu must be held.
+func (e *Engine) remove(id string) {
+	delete(e.active, id)
+	e.left[id] = true
 }
 
 // gone is the answer to a command whose driver has left before it: the engine stops, or somebody else drove the

@@ -102,7 +102,7 @@ func (dr *driver) insist(ctx context.Context, write func() error) bool {
 			return false
 		}
 		if errors.Is(err, errStale) {
-			dr.e.Log.Error("left a saga that another process drives", "saga", dr.in.ID, "err", err)
+			dr.e.Log.Warn("left a saga whose row has moved on", "saga", dr.in.ID, "err", err)
 			return false
 		}
 		dr.e.Log.Error("can't write a saga; trying again", "saga", dr.in.ID, "err", err)

@@ -29,6 +29,14 @@ type job struct {
 
 // grouped hands j to those who commit for p, and waits for the commit.
 func (db *DB) grouped(ctx context.Context, p *pool, j *job) error {
+	if n := p.asking.Add(1); n <= p.alone {
+		defer p.asking.Add(-1)
+		if err := db.closedOr(ctx); err != nil {
+			return err
+		}
+		return db.alone(p, j)
+	}
+	defer p.asking.Add(-1)
 	j.ctx, j.done = ctx, make(chan struct{})
 	select {
 	case p.jobs <- j:
@@ -48,6 +56,16 @@ func (db *DB) grouped(ctx context.Context, p *pool, j *job) error {
 	default:
 		return sqldb.ErrClosed()
 	}
+}
+
+// alone commits j by itself: few at a time are faster so, each on a connection of its own, with the syncs grouped by the
+// server.
+func (db *DB) alone(p *pool, j *job) error {
+	if err := db.lock.check(); err != nil {
+		return err
+	}
+	db.commits.Add(1)
+	return classify(retry(func() error { return p.send([]*job{j}) }))
 }
 
 // group commits what callers hand in, all that wait at a time.

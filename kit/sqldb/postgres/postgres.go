@@ -54,7 +54,9 @@ type DB struct {
 // pool is connections that commit with one durability, and what is to be committed in groups.
 type pool struct {
 	*pgxpool.Pool
-	jobs chan *job
+	jobs   chan *job
+	asking atomic.Int64 // callers with a job under way
+	alone  int64        // up to so many of them commit by themselves
 }
 
 var _ sqldb.DB = (*DB)(nil)
@@ -111,7 +113,11 @@ func connect(ctx context.Context, o Options, syncCommit string) (*pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &pool{p, make(chan *job, 4*maxGroup)}, nil
+	made := &pool{Pool: p, jobs: make(chan *job, 4*maxGroup)}
+	if syncCommit == "on" {
+		made.alone = int64(o.Conns)
+	}
+	return made, nil
 }
 
 func (db *DB) of(d sqldb.Durability) *pool {
@@ -172,12 +178,8 @@ func (db *DB) count(err error) error {
 }
 
 func (db *DB) once(ctx context.Context, p *pool, f func(*sqldb.Tx) error) error {
-	select {
-	case <-db.stop:
-		return sqldb.ErrClosed()
-	case <-ctx.Done():
-		return ctx.Err()
-	default:
+	if err := db.closedOr(ctx); err != nil {
+		return err
 	}
 	if err := db.lock.check(); err != nil {
 		return err
@@ -193,6 +195,16 @@ func (db *DB) once(ctx context.Context, p *pool, f func(*sqldb.Tx) error) error 
 	}
 	s.Committed()
 	return nil
+}
+
+// closedOr returns why a write is not to begin any more.
+func (db *DB) closedOr(ctx context.Context) error {
+	select {
+	case <-db.stop:
+		return sqldb.ErrClosed()
+	default:
+		return ctx.Err()
+	}
 }
 
 func retry(f func() error) (err error) {
