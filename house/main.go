@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -25,10 +26,20 @@ import (
 // Main is the program of a house with these services and tools. It does not return.
 func Main(services []*qiong.Service, tools []*qiong.Tool) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	collectLess(os.Getenv)
 	context.AfterFunc(ctx, stop) // a second interrupt ends the process at once
 	code := Execute(ctx, services, tools, Terminal(), os.Args[1:], os.Environ())
 	stop()
 	os.Exit(code)
+}
+
+// collectLess has garbage collected when the heap has grown fivefold rather than doubled, since a house's heap is small
+// beside its machine, up to a limit from which on memory is worth more than time. GOGC and GOMEMLIMIT go before it.
+func collectLess(getenv func(string) string) {
+	if getenv("GOGC") == "" && getenv("GOMEMLIMIT") == "" {
+		debug.SetGCPercent(400)
+		debug.SetMemoryLimit(1 << 30)
+	}
 }
 
 // Terminal is the console of this process.

@@ -6,6 +6,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/qiongdev/qiong/kit/errs"
+	"github.com/qiongdev/qiong/kit/lang"
 	"github.com/qiongdev/qiong/kit/strictjson"
 )
 
@@ -42,6 +43,10 @@ func finding(d *huma.ErrorDetail, body []byte) *errs.Error {
 		field = d.Location[bracket:]
 		in = in[:bracket]
 	}
+	if path, ok := mistyped(d.Message); ok {
+		e.Msg = lang.T("类型不符", "is of the wrong type")
+		field = path
+	}
 	if missing, ok := required(d.Message); ok {
 		e.WithCode("validation.required")
 		field = strings.TrimPrefix(field+"."+missing, ".")
@@ -68,6 +73,21 @@ func safePath(in, field string) string {
 		return in
 	}
 	return field
+}
+
+// mistyped returns the path in encoding/json's message that a value does not fit its field: the only word on types where
+// an operation has rules of its own.
+func mistyped(message string) (string, bool) {
+	rest, ok := strings.CutPrefix(message, "json: cannot unmarshal ")
+	if !ok {
+		return "", false
+	}
+	_, rest, ok = strings.Cut(rest, " into Go struct field ")
+	path, _, found := strings.Cut(rest, " of type ")
+	if _, inner, dotted := strings.Cut(path, "."); dotted { // behind the name of the struct
+		path = inner
+	}
+	return path, ok && found
 }
 
 // required returns the name in huma's message that a property is missing.

@@ -112,6 +112,13 @@ func TestBadSubmissions(t *testing.T) {
 		"invalid UTF-8":          {change(`"样例·堃喆"`, "\"样例\xff\""), 400, "json.invalid-utf8", "", true},
 		"empty shareholders":     {strings.Replace(good, `"share": 60`, `"share": 0`, 1), 400, "form.form", "form.shareholders[0].share", false},
 		"unknown matter":         {change(`"open-enterprise"`, `"`+marker+`"`), 404, "approval.no-matter", "matter", false},
+		"no matter":              {change(`"matter": "open-enterprise",`, ""), 400, "", "matter", false},
+		"matter of wrong type":   {change(`"open-enterprise"`, `["`+marker+`"]`), 400, "", "matter", false},
+		"no form":                {`{"matter":"open-enterprise","submit":true}`, 400, "", "form", false},
+		"form of wrong type":     {`{"matter":"open-enterprise","form":"` + marker + `"}`, 400, "", "form", false},
+		"submit of wrong type":   {`{"matter":"open-enterprise","form":{},"submit":"` + marker + `"}`, 400, "", "submit", false},
+		"null":                   {"null", 400, "", "", false},
+		"an array":               {"[1]", 400, "", "", false},
 		"trailing data":          {good + " {}", 400, "", "", true},
 		"number beyond its kind": {change(`"capital": 5000000`, `"capital": 1e400`), 400, "", "", false},
 	} {

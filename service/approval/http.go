@@ -31,12 +31,13 @@ func (a *Approval) routes() {
 	}
 	status := func(code int) func(*httpapi.Operation) { return func(o *httpapi.Operation) { o.Status = code } }
 	idempotent := func(o *httpapi.Operation) { o.Idempotent = true }
+	ownRules := func(o *httpapi.Operation) { o.OwnRules = true }
 	operator := func(o *httpapi.Operation) { o.Roles = []auth.Role{auth.Operator} }
 	public := func(o *httpapi.Operation) { o.Public = true }
 
 	httpapi.Register(a.host.API, op("GET", "/matters", "list-matters", "列出事项", "List the matters", public), a.listMatters)
 	httpapi.Register(a.host.API, op("GET", "/matters/{matter}", "get-matter", "查看事项及其表单", "Show a matter and its form", public), a.getMatter)
-	httpapi.Register(a.host.API, op("POST", "/cases", "create-case", "新建办件，可同时提交", "Create a case, and submit it where asked", status(201), idempotent), a.postCase)
+	httpapi.Register(a.host.API, op("POST", "/cases", "create-case", "新建办件，可同时提交", "Create a case, and submit it where asked", status(201), idempotent, ownRules), a.postCase)
 	httpapi.Register(a.host.API, op("GET", "/cases", "list-cases", "列出办件，最新的在前", "List cases, newest first"), a.listCases)
 	httpapi.Register(a.host.API, op("GET", "/cases/{id}", "get-case", "查看办件", "Show a case"), a.getCase)
 	httpapi.Register(a.host.API, op("PUT", "/cases/{id}/form", "put-form", "修改草稿的表单", "Replace a draft's form"), a.replaceForm)
@@ -131,6 +132,17 @@ type newCase struct {
 		Form   json.RawMessage `json:"form" doc:"表单，见事项的 form / as the matter's form says"`
 		Submit bool            `json:"submit,omitempty" doc:"同时提交 / submit it at once"`
 	}
+}
+
+// Validate implements the check of httpapi.
+func (n *newCase) Validate() error {
+	switch {
+	case n.Body.Matter == "":
+		return errs.New(errs.Invalid, "必须填写", "is required").WithField("matter")
+	case len(n.Body.Form) == 0:
+		return errs.New(errs.Invalid, "必须填写", "is required").WithField("form")
+	}
+	return nil
 }
 
 func (a *Approval) postCase(ctx context.Context, in *newCase) (*caseAnswer, error) {
