@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/qiongdev/qiong/kit/errs"
+	"github.com/qiongdev/qiong/kit/gm"
 )
 
 // NonceCache remembers the nonces of verified signatures until they expire, in bounded memory. It forgets when the
@@ -20,9 +21,17 @@ type NonceCache struct {
 	floor    time.Time             // signatures that expire up to here may have been forgotten
 }
 
-type nonceKey struct{ keyID, nonce string }
+// nonceKey is half of the SM3 of key id and nonce: enough to tell them apart, small, and nothing for the garbage
+// collector to follow.
+type nonceKey [16]byte
 
-// NewNonceCache returns a cache of at most max nonces (each takes about 200 bytes) for signatures verified with window.
+func keyOfNonce(s Signed) (k nonceKey) {
+	sum := gm.SM3([]byte(s.KeyID), []byte{0}, []byte(s.Nonce))
+	copy(k[:], sum[:])
+	return k
+}
+
+// NewNonceCache returns a cache of at most max nonces (each takes about 40 bytes) for signatures verified with window.
 // Within twice to four times the window at most max requests can pass, so choose it with room.
 func NewNonceCache(max int, window time.Duration) *NonceCache {
 	return &NonceCache{max: max, span: 2 * window, now: map[nonceKey]struct{}{}, old: map[nonceKey]struct{}{}}
@@ -34,7 +43,7 @@ func (c *NonceCache) Add(s Signed, now time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.turn(now)
-	key := nonceKey{s.KeyID, s.Nonce}
+	key := keyOfNonce(s)
 	_, inNow := c.now[key]
 	_, inOld := c.old[key]
 	switch {

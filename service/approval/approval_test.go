@@ -286,3 +286,30 @@ func TestListFiltersAndPages(t *testing.T) {
 		t.Errorf("a bad status: %v", err)
 	}
 }
+
+// More under way than is allowed is answered with the time to come back, and what was accepted is decided.
+func TestAdmission(t *testing.T) {
+	h := qiongtest.Start(t, qiongtest.Options{Services: services, Set: map[string]string{"sandbox.speed": "0.2", "approval.backlog": "3"}})
+	alice := h.As("alice", auth.Applicant)
+	var accepted []*apply.Case
+	var refused error
+	for i := 0; refused == nil && i < 50; i++ {
+		made, err := apply.Submit(t.Context(), alice, body(t), fmt.Sprint("a", i))
+		if err != nil {
+			refused = err
+			break
+		}
+		accepted = append(accepted, made)
+	}
+	if e := errs.As(refused); e.Kind != errs.TooMany || e.Code != "saga.backlog" || e.RetryAfter <= 0 || len(accepted) < 3 {
+		t.Fatalf("after %d submissions: %v, retry after %s", len(accepted), refused, e.RetryAfter)
+	}
+	for _, c := range accepted {
+		if last := follow(t, alice, c.ID); last.Status != "decided" {
+			t.Errorf("%s: %s", c.ID, last.Status)
+		}
+	}
+	if made := submit(t, alice, "with room again"); made.Status != "processing" {
+		t.Errorf("with room again: %+v", made)
+	}
+}
