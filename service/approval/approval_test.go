@@ -309,7 +309,7 @@ func TestAdmission(t *testing.T) {
 			t.Errorf("%s: %s", c.ID, last.Status)
 		}
 	}
-	if made := submit(t, alice, "with room again"); made.Status != "processing" {
+	if made := submit(t, alice, "with-room-again"); made.Status != "processing" {
 		t.Errorf("with room again: %+v", made)
 	}
 }
