@@ -170,11 +170,7 @@ func (h *House) openDB(ctx context.Context, name string, sets map[string]fs.FS) 
 }
 
 func (h *House) openTokens(ctx context.Context) error {
-	files, err := fs.Sub(tables, "tables")
-	if err != nil {
-		return err
-	}
-	db, err := h.openDB(ctx, "house", map[string]fs.FS{"house": files})
+	db, err := h.openDB(ctx, "house", map[string]fs.FS{"house": sqldb.Files(tables)})
 	if err != nil {
 		return err
 	}

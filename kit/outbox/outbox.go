@@ -33,13 +33,7 @@ import (
 var tables embed.FS
 
 // Tables are the migrations of the message table, for sqldb's Migrate.
-func Tables() fs.FS {
-	sub, err := fs.Sub(tables, "tables")
-	if err != nil {
-		panic(err) // the folder is embedded above
-	}
-	return sub
-}
+func Tables() fs.FS { return sqldb.Files(tables) }
 
 // Status is where a delivery stands.
 type Status int

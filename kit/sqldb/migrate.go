@@ -53,3 +53,13 @@ func (o only) Glob(pattern string) ([]string, error) {
 	}
 	return kept, err
 }
+
+// Files returns the migrations that a package has embedded from its folder tables. It panics where there is no such
+// folder, which is a defect found at once.
+func Files(embedded fs.FS) fs.FS {
+	files, err := fs.Sub(embedded, "tables")
+	if err != nil {
+		panic(err)
+	}
+	return files
+}

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"runtime"
 	"sync"
@@ -42,7 +41,7 @@ var Service = &qiong.Service{
 	Name:         "approval",
 	Doc:          lang.T("一网通办：受理申请，联办各部门，直至办结", "one-stop approval: takes applications and brings each to its end"),
 	Needs:        qiong.DB | qiong.Sagas | qiong.Blobs | qiong.Keys,
-	Tables:       sub(tables, "tables"),
+	Tables:       sqldb.Files(tables),
 	Config:       &Defaults,
 	ConfigSource: configSource,
 	Events:       events,
@@ -50,14 +49,6 @@ var Service = &qiong.Service{
 	New: func(ctx context.Context, h *qiong.Host, cfg any) (qiong.Runner, error) {
 		return open(ctx, h, *cfg.(*Config))
 	},
-}
-
-func sub(files embed.FS, dir string) fs.FS {
-	s, err := fs.Sub(files, dir)
-	if err != nil {
-		panic(err) // the folder is embedded
-	}
-	return s
 }
 
 // Approval is the service.

@@ -18,13 +18,7 @@ import (
 var tables embed.FS
 
 // Tables are the migrations of the sandbox's own tables; those of the barrier stand beside them. See Migrate.
-func Tables() fs.FS {
-	sub, err := fs.Sub(tables, "tables")
-	if err != nil {
-		panic(err) // the folder is embedded above
-	}
-	return sub
-}
+func Tables() fs.FS { return sqldb.Files(tables) }
 
 // Migrate brings all tables that a sandbox needs up to date.
 func Migrate(ctx context.Context, db sqldb.DB) error {

@@ -22,13 +22,7 @@ import (
 var tables embed.FS
 
 // Tables are the migrations of the table, for sqldb's Migrate.
-func Tables() fs.FS {
-	sub, err := fs.Sub(tables, "tables")
-	if err != nil {
-		panic(err) // the folder is embedded above
-	}
-	return sub
-}
+func Tables() fs.FS { return sqldb.Files(tables) }
 
 // Retention is how long an answer is kept.
 const Retention = 7 * 24 * time.Hour

@@ -19,13 +19,7 @@ import (
 var tables embed.FS
 
 // Tables are the migrations of the barrier's table, for sqldb's Migrate.
-func Tables() fs.FS {
-	sub, err := fs.Sub(tables, "tables")
-	if err != nil {
-		panic(err) // the folder is embedded above
-	}
-	return sub
-}
+func Tables() fs.FS { return sqldb.Files(tables) }
 
 // ErrUndone answers a request that comes after its undo.
 var ErrUndone = errs.New(errs.Conflict, "该请求已被撤销，不再办理", "the request was undone and will not take effect").WithCode("saga.undone")

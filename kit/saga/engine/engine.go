@@ -29,13 +29,7 @@ import (
 var tables embed.FS
 
 // Tables are the migrations of the engine's table, for sqldb's Migrate.
-func Tables() fs.FS {
-	sub, err := fs.Sub(tables, "tables")
-	if err != nil {
-		panic(err) // the folder is embedded above
-	}
-	return sub
-}
+func Tables() fs.FS { return sqldb.Files(tables) }
 
 // Call is what a participant is asked about.
 type Call struct {
