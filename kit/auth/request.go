@@ -20,7 +20,7 @@ type Bearer struct {
 	cross  *http.CrossOriginProtection
 }
 
-// NewBearer returns a Bearer on tokens. It allows each remote address 20 failures a minute.
+// NewBearer returns a Bearer on tokens. It allows each remote address 20 failures a minute; good tokens count for none.
 func NewBearer(tokens *Tokens) *Bearer {
 	return &Bearer{tokens: tokens, limit: NewLimiter(20, time.Minute, tokens.now), cross: http.NewCrossOriginProtection()}
 }
@@ -38,19 +38,27 @@ func (b *Bearer) Authenticate(ctx context.Context, r *http.Request) (*Principal,
 				WithCode("auth.cross-origin")
 		}
 	}
-	address := RemoteIP(r)
-	if wait := b.limit.Blocked(address); wait > 0 {
-		return nil, errs.New(errs.TooMany, "认证失败次数过多，请稍后再试", "too many failed attempts; try again later").
-			WithCode("auth.too-many").WithRetryAfter(wait)
-	}
 	tok, err := b.tokens.Verify(ctx, secret)
 	if err != nil {
-		if errs.Is(err, errs.Unauthenticated) {
-			b.limit.Failed(address)
-		}
-		return nil, err
+		return nil, b.failed(r, err)
 	}
 	return &tok.Principal, nil
+}
+
+// failed counts a secret that nobody has against its address, and slows the address down once it has failed too often.
+// Who has a good secret is let in all the same: many people share an address behind a carrier or a proxy, and none of
+// them is to be locked out by a stranger.
+func (b *Bearer) failed(r *http.Request, err error) error {
+	if !errs.Is(err, errs.Unauthenticated) {
+		return err
+	}
+	address := RemoteIP(r)
+	if wait := b.limit.Blocked(address); wait > 0 {
+		return errs.New(errs.TooMany, "认证失败次数过多，请稍后再试", "too many failed attempts; try again later").
+			WithCode("auth.too-many").WithRetryAfter(wait)
+	}
+	b.limit.Failed(address)
+	return err
 }
 
 // secretOf finds the secret in r.
@@ -70,17 +78,9 @@ func secretOf(r *http.Request) (secret string, fromCookie bool, err error) {
 
 // Login exchanges a one-time secret for a page session that lives for life, and sets its cookie.
 func (b *Bearer) Login(w http.ResponseWriter, r *http.Request, oneTime string, life time.Duration) (*Principal, error) {
-	address := RemoteIP(r)
-	if wait := b.limit.Blocked(address); wait > 0 {
-		return nil, errs.New(errs.TooMany, "认证失败次数过多，请稍后再试", "too many failed attempts; try again later").
-			WithCode("auth.too-many").WithRetryAfter(wait)
-	}
 	secret, tok, err := b.tokens.Exchange(r.Context(), oneTime, life)
 	if err != nil {
-		if errs.Is(err, errs.Unauthenticated) {
-			b.limit.Failed(address)
-		}
-		return nil, err
+		return nil, b.failed(r, err)
 	}
 	SetSession(w, r, secret, life)
 	return &tok.Principal, nil
