@@ -186,6 +186,11 @@ func TestReadRefusesWhatItDoesNotUnderstand(t *testing.T) {
 			t.Errorf("%q was read as %+v", line, calls)
 		}
 	}
+	for _, line := range []string{`1 ???`, `1 ???(`, `1 ???( <unfinished ...>`, `1 ??? <unfinished ...>`, `1 ????( <unavailable>) = ?`, `1 ???() = ?`} {
+		if _, err := powercut.Read(strings.NewReader(strace(line))); err != nil {
+			t.Errorf("%q, from a process that was being killed: %v", line, err)
+		}
+	}
 	if calls, err := powercut.Read(strings.NewReader(strace(`1 fsync(3</d/f>) = 0`) + `1 wri`)); err != nil || len(calls) != 1 {
 		t.Errorf("a line cut short: %v, %v", calls, err)
 	}

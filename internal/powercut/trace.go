@@ -122,6 +122,13 @@ func parse(calls []Call, open map[string]int, line string, n int) ([]Call, error
 func begin(text string, n int) (Call, string, error) {
 	c := Call{Begin: n, End: Never, FD: -1}
 	name, rest, ok := strings.Cut(text, "(")
+	name = strings.TrimSpace(name)
+	if name != "" && strings.Trim(name, "?") == "" { // strace writes three or four of them, with and without the rest
+		name = dying
+		if !strings.Contains(rest, "= ") {
+			return Call{Begin: n, End: Never, FD: -1, Name: dying}, "= ?", nil
+		}
+	}
 	shape, known := shapes[name]
 	if !ok || !known && name != dying {
 		return c, "", fmt.Errorf("%s: not a call that is traced", name)
