@@ -83,11 +83,6 @@ func Answer(ctx context.Context, q sqldb.Querier, requestID string) (string, err
 	return *answer, nil
 }
 
-// Change replaces the answer of a request, for an effect that is decided later.
-func Change(ctx context.Context, tx *sqldb.Tx, requestID, answer string) error {
-	return keep(ctx, tx, requestID, "do", answer)
-}
-
 // Undone reports whether a request was undone, before or after it came.
 func Undone(ctx context.Context, q sqldb.Querier, requestID string) (bool, error) {
 	n, err := sqldb.Value[int64](ctx, q, "SELECT count(*) FROM saga_barrier WHERE request_id = $1 AND op = 'undo'", requestID)

@@ -153,14 +153,14 @@ func (dr *driver) apply(ctx context.Context, events []event) bool {
 	durable := false
 	for i, ev := range events {
 		delete(dr.inFlight, ev.step)
-		before := snapshot(d, dr.in)
+		before := firmOf(d, dr.in)
 		n, err := ev.apply(d, dr.in, now)
 		if n != nil {
 			notices = append(notices, *n)
 			durable = durable || n.Kind == saga.Parked
 		}
 		results[i] = err
-		durable = durable || ev.reply != nil || snapshot(d, dr.in) != before
+		durable = durable || ev.reply != nil || firmOf(d, dr.in) != before
 	}
 	plan := saga.Next(d, dr.in, now, func(s string) bool { return dr.inFlight[s] })
 	if plan.End != "" {
@@ -184,17 +184,26 @@ func (dr *driver) apply(ctx context.Context, events []event) bool {
 	return ok && !dr.in.Status.Ended()
 }
 
-// snapshot changes when something happens that must be on stable storage before the saga goes on.
-func snapshot(d *saga.Definition, in *saga.Instance) string {
-	s := string(in.Status)
-	for i := range in.Steps {
-		st := &in.Steps[i]
-		step, _, _ := d.Step(st.Name)
-		if (step.Pivot || step.Durable) && st.Status == saga.StepDone || st.Status == saga.StepUndone {
-			s += " " + st.Name
+// firm is what must be on stable storage before the saga goes on: where the instance stands, and how many of its
+// steps are done for good or undone.
+type firm struct {
+	status saga.Status
+	steps  int
+}
+
+func firmOf(d *saga.Definition, in *saga.Instance) firm {
+	f := firm{status: in.Status}
+	i := 0 // the states stand in the order of the definition
+	for _, stage := range d.Stages {
+		for _, s := range stage {
+			st := in.Steps[i].Status
+			if (s.Pivot || s.Durable) && st == saga.StepDone || st == saga.StepUndone {
+				f.steps++
+			}
+			i++
 		}
 	}
-	return s
+	return f
 }
 
 // call asks a remote participant, and posts its answer.
