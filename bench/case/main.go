@@ -14,6 +14,7 @@ import (
 	"log"
 	"os"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -58,23 +59,13 @@ func run(ctx context.Context, o options) error {
 		name string
 		run  func(context.Context, options) error
 	}{{"share", share}, {"demo", demo}, {"rate", rate}, {"day", day}} {
-		if slices.Contains(split(o.parts), part.name) {
+		if slices.Contains(strings.Split(o.parts, ","), part.name) {
 			if err := part.run(ctx, o); err != nil {
 				return fmt.Errorf("%s: %w", part.name, err)
 			}
 		}
 	}
 	return nil
-}
-
-func split(list string) (all []string) {
-	for start, i := 0, 0; i <= len(list); i++ {
-		if i == len(list) || list[i] == ',' {
-			all = append(all, list[start:i])
-			start = i + 1
-		}
-	}
-	return all
 }
 
 func (o options) start(ctx context.Context, registration, others time.Duration, flags ...string) (*program.Program, error) {
@@ -309,17 +300,6 @@ func day(ctx context.Context, o options) error {
 		return err
 	}
 	fmt.Printf("A province's day: %d cases decided in %v (%.0f/s), 512 in flight; data folder %.0f MiB. PSS in MiB as they were decided: %s.\n\n",
-		o.day, elapsed.Round(time.Second), float64(o.day)/elapsed.Seconds(), float64(size)/(1<<20), join(memory))
+		o.day, elapsed.Round(time.Second), float64(o.day)/elapsed.Seconds(), float64(size)/(1<<20), strings.Join(memory, ", "))
 	return nil
-}
-
-func join(list []string) string {
-	out := ""
-	for i, s := range list {
-		if i > 0 {
-			out += ", "
-		}
-		out += s
-	}
-	return out
 }

@@ -19,8 +19,8 @@ import (
 	"github.com/qiongdev/qiong/kit/sqldb"
 )
 
-// dayFraction is how often drafts are looked through.
-const dayFraction = 6 * time.Hour
+// draftsEvery is how often drafts are looked through.
+const draftsEvery = 6 * time.Hour
 
 // matter returns the newest version of what is called name.
 func (a *Approval) matter(name string) (*Matter, error) {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/qiongdev/qiong/kit/auth"
 	"github.com/qiongdev/qiong/kit/beijing"
@@ -88,18 +89,8 @@ func (a *Approval) listMatters(context.Context, *struct{}) (*mattersAnswer, erro
 	for _, m := range a.current {
 		out.Body.Items = append(out.Body.Items, MatterView{Name: m.Name, Version: m.Version, Title: m.Title})
 	}
-	slices.SortFunc(out.Body.Items, func(x, y MatterView) int { return cmpString(x.Name, y.Name) })
+	slices.SortFunc(out.Body.Items, func(x, y MatterView) int { return strings.Compare(x.Name, y.Name) })
 	return out, nil
-}
-
-func cmpString(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 type matterAnswer struct{ Body MatterView }

@@ -90,7 +90,7 @@ func open(ctx context.Context, h *qiong.Host, cfg Config) (*Approval, error) {
 	for _, e := range []string{EventDecided, EventRefused, EventWithdrawn, EventParked} {
 		h.On("notice", e, false, a.notify)
 	}
-	h.Every("drafts", dayFraction, a.dropDrafts)
+	h.Every("drafts", draftsEvery, a.dropDrafts)
 	a.routes()
 	a.pageRoutes()
 	return a, nil
