@@ -29,6 +29,10 @@ func (r *Ring) openMaster(create, haveKeys bool) ([]byte, error) {
 		return secret, err
 	}
 	if haveKeys || exists(filepath.Join(r.dir, checkFile)) {
+		// The master precedes all that it seals, so where another process has just made both it is there by now.
+		if secret, err = readMaster(r.master); !errors.Is(err, fs.ErrNotExist) {
+			return secret, err
+		}
 		return nil, errs.Newf(errs.Internal, "主密钥 %[1]s 不存在，但 %[2]s 中已有用它密封的密钥",
 			"the master key %[1]s is missing, yet %[2]s holds keys sealed under it", r.master, r.dir).
 			WithHint("请从备份恢复主密钥文件；不会自动新建", "restore the master key file from its backup; no new one is made")
