@@ -6,10 +6,13 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"io"
+	"sync"
+	"sync/atomic"
 
 	"github.com/emmansun/gmsm/sm2"
 
 	"github.com/qiongdev/qiong/kit/errs"
+	"github.com/qiongdev/qiong/kit/gm/internal/point"
 )
 
 // DefaultID is the signer id that GM/T 0009 prescribes where two parties have agreed on no other.
@@ -22,6 +25,9 @@ const maxID = 8191
 type PublicKey struct {
 	key   *ecdsa.PublicKey
 	point [65]byte // uncompressed: 0x04, x, y
+
+	precompute sync.Once
+	table      atomic.Pointer[point.Table] // where Precompute was called
 }
 
 // PrivateKey is an SM2 private key in memory. It is a crypto.Signer, immutable and safe for concurrent use.
@@ -154,17 +160,4 @@ func Sign(signer crypto.Signer, id, msg []byte) ([]byte, error) {
 		return nil, errs.Wrap(err, errs.Internal, "SM2 签名失败", "cannot sign with SM2")
 	}
 	return sig, nil
-}
-
-// Verify returns nil where sig is the SM2 signature of msg by id with pub's private key. Otherwise the error is of
-// kind Invalid and code "gm.signature", whether sig is malformed or does not match.
-func Verify(pub *PublicKey, id, msg, sig []byte) error {
-	digest, err := Digest(pub, id, msg)
-	if err != nil {
-		return err
-	}
-	if !sm2.VerifyASN1(pub.key, digest, sig) {
-		return errs.New(errs.Invalid, "SM2 签名验证不通过", "the SM2 signature does not verify").WithCode("gm.signature")
-	}
-	return nil
 }

@@ -193,16 +193,3 @@ func FuzzParsePublicKeyPEM(f *testing.F) {
 		}
 	})
 }
-
-func BenchmarkVerify(b *testing.B) {
-	key := newKey(b)
-	sig, err := Sign(key, []byte(DefaultID), []byte("m"))
-	if err != nil {
-		b.Fatal(err)
-	}
-	for b.Loop() {
-		if err := Verify(key.PublicKey(), []byte(DefaultID), []byte("m"), sig); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
