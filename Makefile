@@ -3,7 +3,7 @@ GO          ?= go
 BIN         := bin/qiong
 EXPERIMENT  := $(shell $(GO) env GOVERSION | grep -q '^go1\.26' && echo goroutineleakprofile)
 ARCHES      := amd64 arm64 loong64
-PURE        := ./kit/errs ./kit/lang ./kit/ident ./kit/beijing ./kit/han ./kit/label ./kit/gm/... ./kit/saga ./kit/strictjson
+PURE        := ./kit/errs ./kit/lang ./kit/ident ./kit/beijing ./kit/han ./kit/han/gb18030 ./kit/label ./kit/gm/... ./kit/saga ./kit/strictjson
 export CGO_ENABLED ?= 0
 
 .PHONY: help build run test test-engines race lint cross qemu fuzz soak-kill bench clean $(addprefix bench-,saga submit case up)
@@ -35,6 +35,7 @@ qemu: ## tests of pure packages on arm64 and loong64, under emulation where it i
 
 test-engines: ## the same tests on a real PostgreSQL, installed and started here
 	scripts/with-postgres $(GO) test -count=1 -timeout 15m ./...
+	scripts/with-icu $(GO) test -count=1 -run ICU ./kit/han/gb18030
 
 soak-kill: build ## a thousand kills at random moments; nothing accepted is lost
 	QIONG_KILLS=1000 $(GO) test -count=1 -timeout 2h -run 'TestKill' -v ./cmd/qiong
