@@ -40,7 +40,7 @@ func (s *scanner) path() string {
 	for _, f := range s.frames {
 		if f.object {
 			if f.member.end > 0 {
-				appendName(&b, decode(s.data[f.member.start:f.member.end]))
+				appendName(&b, Decode(s.data[f.member.start:f.member.end]))
 			}
 		} else if f.item >= 0 {
 			b.WriteString("[" + strconv.Itoa(f.item) + "]")
@@ -64,8 +64,8 @@ func appendName(b *strings.Builder, member string) {
 	}
 }
 
-// decode returns what a proven, quoted string says.
-func decode(quoted []byte) string {
+// Decode returns what a proven, quoted string says.
+func Decode(quoted []byte) string {
 	inner := quoted[1 : len(quoted)-1]
 	for _, c := range inner {
 		if c == '\\' {
@@ -79,14 +79,14 @@ func decode(quoted []byte) string {
 	return string(inner)
 }
 
-func sameName(a, b []byte) bool { return decode(a) == decode(b) }
+func sameName(a, b []byte) bool { return Decode(a) == Decode(b) }
 
 // fold appends the case-folded form of a proven, quoted name: equal for two names exactly if strings.EqualFold says so.
 func fold(dst, quoted []byte) []byte {
 	inner := quoted[1 : len(quoted)-1]
 	for i, c := range inner {
 		if c == '\\' || c >= utf8.RuneSelf {
-			return foldText(dst[:len(dst)-i], decode(quoted))
+			return foldText(dst[:len(dst)-i], Decode(quoted))
 		}
 		if c >= 'a' && c <= 'z' {
 			c -= 'a' - 'A'

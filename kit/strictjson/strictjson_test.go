@@ -237,10 +237,10 @@ func FuzzCheck(f *testing.F) {
 			if err := Unmarshal(data, &v); err != nil {
 				t.Fatalf("Unmarshal(%q) = %v", data, err)
 			}
-			c := &cursor{data: data}
-			c.skip()
-			if c.peek() != 0 {
-				t.Fatalf("skip stopped at %d of %q", c.pos, data)
+			c := NewCursor(data)
+			c.Skip()
+			if c.Peek() != 0 {
+				t.Fatalf("Skip stopped at %d of %q", c.pos, data)
 			}
 			_ = Fields(data, reflect.TypeFor[person]())
 			return

@@ -29,7 +29,7 @@ func Unmarshal(data []byte, v any) error {
 // known. It follows encoding/json: maps, interfaces, and types that decode themselves take any name. The document must
 // have passed Check.
 func Fields(data []byte, t reflect.Type) error {
-	w := &walk{cursor: cursor{data: data}}
+	w := &walk{Cursor: Cursor{data: data}}
 	if w.value(t) {
 		return nil
 	}
@@ -43,7 +43,7 @@ func Fields(data []byte, t reflect.Type) error {
 
 // walk goes through a document and a type side by side.
 type walk struct {
-	cursor
+	Cursor
 	path []string // the way to the current value, ready to join
 	at   int      // where the unknown name stands
 	near string   // the field that the unknown name equals but for case
@@ -52,22 +52,22 @@ type walk struct {
 // value passes over the value at the cursor and reports whether t knows all its names.
 func (w *walk) value(t reflect.Type) bool {
 	t = bare(t)
-	switch first := w.peek(); {
+	switch first := w.Peek(); {
 	case t == nil:
-		w.skip()
+		w.Skip()
 	case first == '{' && t.Kind() == reflect.Struct:
 		known := fieldsOf(t)
-		return w.members(func(at int, member string) bool { return w.field(known, at, member) })
+		return w.Members(func(at int, quoted []byte) bool { return w.field(known, at, Decode(quoted)) })
 	case first == '{' && t.Kind() == reflect.Map:
-		return w.members(func(_ int, member string) bool {
-			return w.below(step(w.path, member), func() bool { return w.value(t.Elem()) })
+		return w.Members(func(_ int, quoted []byte) bool {
+			return w.below(step(w.path, Decode(quoted)), func() bool { return w.value(t.Elem()) })
 		})
 	case first == '[' && (t.Kind() == reflect.Slice || t.Kind() == reflect.Array):
-		return w.items(func(i int) bool {
+		return w.Items(func(i int) bool {
 			return w.below("["+strconv.Itoa(i)+"]", func() bool { return w.value(t.Elem()) })
 		})
 	default:
-		w.skip()
+		w.Skip()
 	}
 	return true
 }

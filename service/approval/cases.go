@@ -17,6 +17,7 @@ import (
 	"github.com/qiongdev/qiong/kit/lang"
 	"github.com/qiongdev/qiong/kit/saga"
 	"github.com/qiongdev/qiong/kit/sqldb"
+	"github.com/qiongdev/qiong/kit/strictjson"
 )
 
 // draftsEvery is how often drafts are looked through.
@@ -84,18 +85,16 @@ func (a *Approval) fill(c *Case, m *Matter, form json.RawMessage, complete bool)
 	sum := gm.SM3(form)
 	c.formSM3 = sum[:]
 	if complete {
-		fields, err := m.form.check(form)
-		if err != nil {
+		if err := m.form.Check(form, "form"); err != nil {
 			return err
 		}
-		c.Subject = subject(fields, m.Subject)
+		c.Subject = strictjson.Text(form, m.Subject)
 		return nil
 	}
-	var fields map[string]any
-	if err := json.Unmarshal(form, &fields); err != nil || fields == nil {
+	if fields := strictjson.NewCursor(form); fields.Peek() != '{' {
 		return errs.New(errs.Invalid, "表单应为对象", "the form must be an object").WithField("form")
 	}
-	c.Subject = subject(fields, m.Subject)
+	c.Subject = strictjson.Text(form, m.Subject)
 	if len([]rune(c.Subject)) > 200 {
 		c.Subject = string([]rune(c.Subject)[:200])
 	}
