@@ -2,7 +2,6 @@ package label
 
 import (
 	"strings"
-	"time"
 
 	"github.com/qiongdev/qiong/kit/errs"
 )
@@ -24,6 +23,20 @@ func IDCard(s string) error {
 		return invalid("id-card.check", "身份证号的校验码不符", "the check character of the identity number is wrong")
 	}
 	return nil
+}
+
+// UpgradeIDCard returns the 18-digit form of an identity number of the first generation: 15 digits, which give a year of
+// birth in two and have no check character. The century is the nineteen-hundreds: no other was ever meant.
+func UpgradeIDCard(s string) (string, error) {
+	if len(s) != 15 || !digits(s) {
+		return "", invalid("id-card.format", "第一代身份证号须为 15 位数字", "an identity number of the first generation is 15 digits")
+	}
+	s = s[:6] + "19" + s[6:]
+	s += string(checkMod11(s))
+	if err := IDCard(s); err != nil {
+		return "", err
+	}
+	return s, nil
 }
 
 // CreditCode checks a unified social credit code (GB 32100): 18 digits and capitals without I, O, S, V and Z, of which
@@ -55,10 +68,28 @@ func invalid(code, zh, en string) error { return errs.New(errs.Invalid, zh, en).
 func digits(s string) bool { return strings.Trim(s, "0123456789") == "" }
 
 // birthday reports whether s is an existing day, YYYYMMDD, from the year 1800 on. Whether it lies in the future is for
-// those to say who know what day it is.
+// those to say who know what day it is. time.Parse would do, but finding numbers in text asks often.
 func birthday(s string) bool {
-	day, err := time.Parse("20060102", s)
-	return err == nil && day.Year() >= 1800
+	year, month, day := decimal(s[:4]), decimal(s[4:6]), decimal(s[6:8])
+	days := 31
+	switch month {
+	case 4, 6, 9, 11:
+		days = 30
+	case 2:
+		days = 28
+		if year%4 == 0 && year%100 != 0 || year%400 == 0 {
+			days = 29
+		}
+	}
+	return year >= 1800 && month >= 1 && month <= 12 && day >= 1 && day <= days
+}
+
+// decimal returns the value of digits.
+func decimal(digits string) (n int) {
+	for i := range len(digits) {
+		n = n*10 + int(digits[i]-'0')
+	}
+	return n
 }
 
 // checkMod11 returns the check character of ISO 7064 MOD 11-2 for digits: weights 2^(17-i) modulo 11 from the left.

@@ -1,0 +1,148 @@
+package label
+
+import (
+	"strconv"
+	"strings"
+	"unicode/utf8"
+	"unsafe"
+
+	"github.com/qiongdev/qiong/kit/errs"
+)
+
+// Mask is how a value is shown to those who may not see it whole. The zero Mask is none, which shows nothing: whoever
+// applies it drops the value. Masks count code points, never bytes: a Han character is kept or hidden whole.
+type Mask struct {
+	mode       maskMode
+	head, tail uint8 // code points that stay
+}
+
+type maskMode uint8
+
+const (
+	maskNone maskMode = iota
+	maskKeep
+	maskAll
+	maskDrop
+	maskDetect
+)
+
+// The masks without figures. In tags: all, drop, detect.
+var (
+	MaskAll    = Mask{mode: maskAll}    // six asterisks, whatever the length
+	MaskDrop   = Mask{mode: maskDrop}   // the zero value of its type; null in foreign JSON
+	MaskDetect = Mask{mode: maskDetect} // in text and embedded JSON, only the numbers that are recognized
+)
+
+const hidden = "******"
+
+// Keep returns the mask that shows the first head and the last tail code points and an asterisk for every other one. A
+// value that would be shown whole, or but for one code point of more than two, is hidden whole instead.
+func Keep(head, tail uint8) Mask { return Mask{mode: maskKeep, head: head, tail: tail} }
+
+// ParseMask reads a mask as tags and catalogues spell it: "3-4" keeps three and four code points, and "all", "drop" and
+// "detect" are the masks of that name.
+func ParseMask(s string) (Mask, error) {
+	switch s {
+	case "all":
+		return MaskAll, nil
+	case "drop":
+		return MaskDrop, nil
+	case "detect":
+		return MaskDetect, nil
+	}
+	head, tail, ok := strings.Cut(s, "-")
+	h, errH := strconv.ParseUint(head, 10, 7)
+	t, errT := strconv.ParseUint(tail, 10, 7)
+	if !ok || errH != nil || errT != nil || strconv.FormatUint(h, 10)+"-"+strconv.FormatUint(t, 10) != s {
+		return Mask{}, errs.New(errs.Invalid, "掩码应形如 3-4，或为 all、drop、detect", "a mask is like 3-4, or all, drop or detect").
+			WithCode("mask.unknown")
+	}
+	return Keep(uint8(h), uint8(t)), nil
+}
+
+// String returns what ParseMask reads; empty for the zero Mask.
+func (m Mask) String() string {
+	switch m.mode {
+	case maskKeep:
+		return strconv.Itoa(int(m.head)) + "-" + strconv.Itoa(int(m.tail))
+	case maskAll:
+		return "all"
+	case maskDrop:
+		return "drop"
+	case maskDetect:
+		return "detect"
+	}
+	return ""
+}
+
+// IsZero reports whether m is no mask.
+func (m Mask) IsZero() bool { return m == Mask{} }
+
+// Drops reports whether nothing of a value is left under m.
+func (m Mask) Drops() bool { return m.mode == maskDrop || m.mode == maskNone }
+
+// Append appends s as m shows it to dst. An empty value stays empty. It allocates nothing where dst has room.
+func (m Mask) Append(dst []byte, s string) []byte {
+	if s == "" {
+		return dst
+	}
+	switch m.mode {
+	case maskKeep:
+		return m.appendKept(dst, s)
+	case maskAll:
+		return append(dst, hidden...)
+	case maskDetect:
+		return AppendMasked(dst, s)
+	}
+	return dst
+}
+
+// AppendBytes is Append of bytes.
+func (m Mask) AppendBytes(dst, s []byte) []byte { return m.Append(dst, view(s)) }
+
+// Apply returns s as m shows it.
+func (m Mask) Apply(s string) string { return string(m.Append(nil, s)) }
+
+// appendKept shows the ends of s.
+func (m Mask) appendKept(dst []byte, s string) []byte {
+	from, to, middle := ends(s, int(m.head), int(m.tail))
+	if kept := int(m.head) + int(m.tail); middle < 1 || middle == 1 && kept > 1 {
+		return appendStars(dst, kept+middle)
+	}
+	dst = append(dst, s[:from]...)
+	dst = appendStars(dst, middle)
+	return append(dst, s[to:]...)
+}
+
+// ends returns where the first head code points of s end, where the last tail begin, and how many lie between; a number
+// below zero where they overlap. A byte that is not UTF-8 counts as a code point.
+func ends(s string, head, tail int) (from, to, middle int) {
+	runes := utf8.RuneCountInString(s)
+	if runes == len(s) { // most graded values are ASCII
+		return head, len(s) - tail, len(s) - head - tail
+	}
+	if runes < head+tail {
+		return 0, 0, runes - head - tail
+	}
+	for range head {
+		_, n := utf8.DecodeRuneInString(s[from:])
+		from += n
+	}
+	for to = len(s); tail > 0; tail-- {
+		_, n := utf8.DecodeLastRuneInString(s[:to])
+		to -= n
+		runes--
+	}
+	return from, to, runes - head
+}
+
+func appendStars(dst []byte, n int) []byte {
+	const stars = "********************************"
+	for ; n > len(stars); n -= len(stars) {
+		dst = append(dst, stars...)
+	}
+	return append(dst, stars[:n]...)
+}
+
+// view returns b as a string without copying it, for reading while b does not change.
+func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
