@@ -3,9 +3,14 @@
 // Public services must take every Han character of GB 18030 at implementation level 3, so 䶮, 𠮷 and 𬭎 are names like
 // any other. What is refused is what no one can see or no one else can read: control characters, marks that reverse or
 // hide text, private-use code points, broken UTF-8. What is odd but legible is a warning. Length is in code points.
+//
+// [Check] says what it finds under a [Policy]; there are policies for names, organizations, titles and addresses. The
+// functions that return another text ([NFC], [FoldWidth], [NameKey], [StripControls]) are for comparing and searching,
+// or for a caller who has decided; keep what was submitted. Package gb18030 below this one reads and writes the encodings.
 package han
 
 import (
+	"strings"
 	"unicode"
 	"unicode/utf8"
 
@@ -36,11 +41,12 @@ type Policy struct {
 	Max        int  // the greatest length in code points; 0 for no limit
 	Lines      bool // take tab, line feed and carriage return
 	PrivateUse bool // warn about private-use code points rather than refuse them, for texts from old systems
-	Person     bool // a person's name: Han characters and Latin letters, with separators between them
-}
+	Person     bool // a person's name: letters of Scripts, Han and Latin where 0, with separators between them
 
-// Name is the policy for a person's name.
-var Name = Policy{Max: 100, Person: true}
+	Scripts Script // where not 0, take nothing but these scripts and what Also lists
+	Also    string // punctuation and symbols
+	Lenient bool   // for data that exists: warn of what a form would refuse though it is legible, also in names
+}
 
 // CheckName checks a person's name: Check with the policy [Name].
 func CheckName(s string) []Finding { return Check(s, Name) }
@@ -54,7 +60,7 @@ func Check(s string, p Policy) []Finding {
 		r, size := utf8.DecodeRuneInString(s[offset:])
 		if r == utf8.RuneError && size == 1 {
 			c.add(offset, r, brokenUTF8)
-		} else if rule := p.rule(r); rule != nil {
+		} else if rule := p.rule(r, previous); rule != nil {
 			c.add(offset, r, rule)
 		} else if p.Person && isSeparator(r) && (previous == -1 || previous == r) {
 			c.add(offset, r, strayMark)
@@ -117,8 +123,8 @@ func Error(findings []Finding, field string) error {
 	return first
 }
 
-// rule returns what p has against r on its own, or nil.
-func (p Policy) rule(r rune) *rule {
+// rule returns what p has against r after previous, or nil.
+func (p Policy) rule(r, previous rune) *rule {
 	switch {
 	case r == '\t' || r == '\n' || r == '\r':
 		if p.Lines {
@@ -129,12 +135,16 @@ func (p Policy) rule(r rune) *rule {
 		return control
 	case unicode.Is(bidi, r):
 		return bidiMark
+	case unicode.Is(selectors, r):
+		return p.selectorRule(r, previous)
+	case p.Scripts&Mongolian != 0 && shapesMongolian(r, previous):
+		return nil
 	case unicode.Is(hidden, r):
 		return hiddenMark
 	case isNoncharacter(r):
 		return noncharacter
 	case unicode.Is(unicode.Co, r):
-		if p.PrivateUse && !p.Person {
+		if p.Lenient || p.PrivateUse && !p.Person {
 			return privateUseOld
 		}
 		return privateUse
@@ -143,19 +153,63 @@ func (p Policy) rule(r rune) *rule {
 	case unicode.Is(compatibility, r):
 		return compatibilityForm
 	case p.Person:
-		return personRule(r)
+		return p.personRule(r, previous)
+	case p.Scripts != 0 && !strings.ContainsRune(p.Also, r):
+		return p.scriptRule(r, previous)
 	}
 	return nil
 }
 
-func personRule(r rune) *rule {
+// selectorRule is about variation selectors: after a Han character they choose one of its shapes, elsewhere emoji and
+// symbols have some.
+func (p Policy) selectorRule(r, previous rune) *rule {
 	switch {
-	case IsHan(r) || isSeparator(r) || unicode.Is(unicode.Latin, r) && unicode.IsLetter(r):
+	case IsHan(previous) || unicode.Is(compatibility, previous):
+		return variation
+	case r >= 0xE0100 || p.Person || p.Scripts != 0:
+		return hiddenMark
+	}
+	return nil
+}
+
+func (p Policy) personRule(r, previous rune) *rule {
+	scripts := p.Scripts &^ Digits
+	if scripts == 0 {
+		scripts = Han | Latin
+	}
+	switch {
+	case isSeparator(r) || scripts.letter(r):
 		return nil
+	case scripts.mark(r) != 0:
+		return markRule(scripts.mark(r), previous)
+	case unicode.Is(dots, r) && p.Lenient:
+		return wrongDotOld
 	case unicode.Is(dots, r):
 		return wrongDot
+	case p.Scripts != 0:
+		return notInField
 	}
 	return notInNames
+}
+
+func (p Policy) scriptRule(r, previous rune) *rule {
+	switch {
+	case p.Scripts.letter(r) || p.Scripts.sign(r):
+		return nil
+	case p.Scripts.mark(r) != 0:
+		return markRule(p.Scripts.mark(r), previous)
+	case p.Scripts&Digits != 0 && r >= '０' && r <= '９':
+		return compatibilityForm
+	}
+	return notInField
+}
+
+// markRule refuses a combining mark that has no letter of its script to combine with.
+func markRule(s Script, previous rune) *rule {
+	if s.letter(previous) || s.mark(previous) != 0 {
+		return nil
+	}
+	return strayCombining
 }
 
 // isSeparator reports whether r may stand between the parts of a name: the middle dot U+00B7 of transliterated names,

@@ -67,7 +67,7 @@ var hidden = &unicode.RangeTable{
 		{Lo: 0x034F, Hi: 0x034F, Stride: 1}, // combining grapheme joiner
 		{Lo: 0x115F, Hi: 0x1160, Stride: 1}, // Hangul fillers, also 3164 and FFA0
 		{Lo: 0x17B4, Hi: 0x17B5, Stride: 1},
-		{Lo: 0x180B, Hi: 0x180F, Stride: 1},
+		{Lo: 0x180B, Hi: 0x180F, Stride: 1}, // of Mongolian: see shapesMongolian
 		{Lo: 0x200B, Hi: 0x200D, Stride: 1}, // zero-width space, non-joiner, joiner
 		{Lo: 0x2060, Hi: 0x2065, Stride: 1},
 		{Lo: 0x206A, Hi: 0x206F, Stride: 1},
@@ -79,14 +79,29 @@ var hidden = &unicode.RangeTable{
 	R32: []unicode.Range32{{Lo: 0xE0000, Hi: 0xE00FF, Stride: 1}}, // tags
 }
 
+// selectors holds the variation selectors: they have no width, and choose among the shapes of what precedes them.
+var selectors = &unicode.RangeTable{
+	R16: []unicode.Range16{{Lo: 0xFE00, Hi: 0xFE0F, Stride: 1}},
+	R32: []unicode.Range32{{Lo: 0xE0100, Hi: 0xE01EF, Stride: 1}},
+}
+
 // dots holds what people type for the separator · U+00B7.
 var dots = &unicode.RangeTable{R16: []unicode.Range16{
 	{Lo: 0x0387, Hi: 0x0387, Stride: 1},
+	{Lo: 0x16EB, Hi: 0x16EB, Stride: 1},
 	{Lo: 0x2022, Hi: 0x2022, Stride: 1},
+	{Lo: 0x2024, Hi: 0x2024, Stride: 1},
 	{Lo: 0x2027, Hi: 0x2027, Stride: 1},
 	{Lo: 0x2219, Hi: 0x2219, Stride: 1},
 	{Lo: 0x22C5, Hi: 0x22C5, Stride: 1},
+	{Lo: 0x25CF, Hi: 0x25CF, Stride: 1},
+	{Lo: 0x25E6, Hi: 0x25E6, Stride: 1},
+	{Lo: 0x2E31, Hi: 0x2E31, Stride: 1},
+	{Lo: 0x2E33, Hi: 0x2E33, Stride: 1},
 	{Lo: 0x30FB, Hi: 0x30FB, Stride: 1},
+	{Lo: 0x318D, Hi: 0x318D, Stride: 1},
+	{Lo: 0xA78F, Hi: 0xA78F, Stride: 1},
+	{Lo: 0xFE52, Hi: 0xFE52, Stride: 1},
 	{Lo: 0xFF0E, Hi: 0xFF0E, Stride: 1},
 	{Lo: 0xFF65, Hi: 0xFF65, Stride: 1},
 }}
@@ -125,6 +140,15 @@ var (
 		lang.T("姓名只能含汉字、拉丁字母，以及其间的 ·、空格、-、'、.", "a name has Han characters and Latin letters, with · space - ' . between them")}
 
 	wrongDot = &rule{Refuse, "name.dot", lang.T("姓名中的间隔号须为 ·（U+00B7）", "the separator in a name is · (U+00B7)")}
+
+	wrongDotOld = &rule{Warn, "name.dot", lang.T("姓名中的间隔号应为 ·（U+00B7）", "the separator in a name should be · (U+00B7)")}
+
+	variation = &rule{Warn, "text.variation",
+		lang.T("含有异体字选择符，他处可能显示为另一字形；请核对", "contains a variation selector: others may see another shape of the character; please check it")}
+
+	notInField = &rule{Refuse, "text.character", lang.T("含有此栏不接受的字符", "contains a character that this field does not take")}
+
+	strayCombining = &rule{Refuse, "text.mark", lang.T("附加符号之前没有所附的字母", "a combining mark has no letter before it")}
 
 	strayMark = &rule{Refuse, "name.separator",
 		lang.T("姓名不能以间隔符号开头，也不能连用同一符号", "a name does not begin with a separator nor repeat one")}
