@@ -135,18 +135,11 @@ func (b *builder) leaf(n *node) {
 }
 
 func (b *builder) structure(n *node, inherited label.Tag, name string) {
-	for i := range n.typ.NumField() {
-		if f := n.typ.Field(i); f.Name == "_" {
-			if tag, ok := b.tag(f, name+"._"); ok {
-				inherited = raised(tag, inherited)
-			}
-		}
-	}
+	inherited = b.blank(n.typ, inherited, name)
 	for i := range n.typ.NumField() {
 		f := n.typ.Field(i)
-		said, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		promoted := f.Anonymous && said == "" && structOf(f.Type) && !encodesItself(f.Type)
-		if f.Tag.Get("json") == "-" || !f.IsExported() && !promoted {
+		said, _, ok := nameOf(f)
+		if !ok {
 			continue
 		}
 		where := name + "." + f.Name
@@ -158,14 +151,37 @@ func (b *builder) structure(n *node, inherited label.Tag, name string) {
 		if own, ok := b.tag(f, where); ok {
 			tag = raised(own, inherited)
 		}
-		if said == "" {
-			said = f.Name
-		}
-		if promoted {
-			said = ""
-		}
 		n.fields = append(n.fields, field{i, said, b.node(f.Type, tag, where)})
 	}
+}
+
+// blank returns what the blank field of a struct type says of all fields, within what is inherited.
+func (b *builder) blank(t reflect.Type, inherited label.Tag, name string) label.Tag {
+	for i := range t.NumField() {
+		if f := t.Field(i); f.Name == "_" {
+			if tag, ok := b.tag(f, name+"._"); ok {
+				inherited = raised(tag, inherited)
+			}
+		}
+	}
+	return inherited
+}
+
+// nameOf returns a field's name in JSON, which is empty for an embedded struct whose fields are promoted; false for
+// fields that JSON does not hold.
+func nameOf(f reflect.StructField) (name string, promoted, ok bool) {
+	tag := f.Tag.Get("json")
+	name, _, _ = strings.Cut(tag, ",")
+	promoted = f.Anonymous && name == "" && structOf(f.Type) && !encodesItself(f.Type)
+	switch {
+	case tag == "-" || !f.IsExported() && !promoted:
+		return "", false, false
+	case promoted:
+		return "", true, true
+	case name == "":
+		name = f.Name
+	}
+	return name, false, true
 }
 
 func structOf(t reflect.Type) bool {

@@ -1,5 +1,44 @@
 package plan
 
+import (
+	"reflect"
+
+	"github.com/qiongdev/qiong/kit/label"
+)
+
+// Tags returns what the fields of a struct type say of themselves, by their name in JSON: their own tag, or that of the
+// struct's blank field. Fields that leave it to their type are missing, and so are wrong tags, which [Planner.Of] lists.
+func (p *Planner) Tags(t reflect.Type) map[string]label.Tag {
+	b := builder{catalog: p.catalog}
+	tags := map[string]label.Tag{}
+	b.own(t, label.Tag{}, tags)
+	return tags
+}
+
+func (b *builder) own(t reflect.Type, inherited label.Tag, tags map[string]label.Tag) {
+	inherited = b.blank(t, inherited, "")
+	for i := range t.NumField() {
+		f := t.Field(i)
+		said, promoted, ok := nameOf(f)
+		if !ok {
+			continue
+		}
+		tag, own := b.tag(f, f.Name)
+		if tag = raised(tag, inherited); !own {
+			tag = inherited
+		}
+		if promoted {
+			embedded := f.Type
+			if embedded.Kind() == reflect.Pointer {
+				embedded = embedded.Elem()
+			}
+			b.own(embedded, tag, tags)
+		} else if tag.Grade != label.Ungraded {
+			tags[said] = tag
+		}
+	}
+}
+
 // list returns the graded values below root, and whether a type holds itself.
 func list(root *node) (all []Field, loops bool) {
 	l := lister{open: map[*node]bool{}}
