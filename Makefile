@@ -3,10 +3,10 @@ GO          ?= go
 BIN         := bin/qiong
 EXPERIMENT  := $(shell $(GO) env GOVERSION | grep -q '^go1\.26' && echo goroutineleakprofile)
 ARCHES      := amd64 arm64 loong64
-PURE        := ./kit/errs ./kit/lang ./kit/ident ./kit/beijing ./kit/han ./kit/han/gb18030 ./kit/label ./kit/gm/... ./kit/saga ./kit/schema ./kit/strictjson
+PURE        := ./kit/errs ./kit/lang ./kit/ident ./kit/beijing ./kit/han ./kit/han/gb18030 ./kit/label ./kit/gm/... ./kit/recordio ./kit/saga ./kit/schema ./kit/strictjson
 export CGO_ENABLED ?= 0
 
-.PHONY: help build run test test-engines race lint cross qemu fuzz soak-kill bench clean $(addprefix bench-,saga submit case up)
+.PHONY: help build run test test-engines race lint cross qemu fuzz soak-kill bench clean $(addprefix bench-,saga submit case up han)
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,7 +43,7 @@ soak-kill: build ## a thousand kills at random moments; nothing accepted is lost
 fuzz: ## a minute of fuzzing for every parser
 	scripts/fuzz 60s
 
-bench: bench-saga bench-submit bench-case bench-up ## every measurement of doc/bench.md
+bench: bench-saga bench-submit bench-case bench-up bench-han ## every measurement of doc/bench.md
 
 bench-saga: ## sagas beside dtm and a hand-written loop
 	cd bench && $(GO) run ./saga
@@ -56,6 +56,9 @@ bench-case: build ## Qiong's own share of a case, decided cases a second, a prov
 
 bench-up: build ## time to health and memory of an idle house
 	cd bench && $(GO) run ./up
+
+bench-han: ## GB 18030 beside x/text and iconv, the check for NFC
+	cd bench && $(GO) run ./han
 
 clean: ## remove what was built
 	rm -rf bin

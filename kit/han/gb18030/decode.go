@@ -19,6 +19,11 @@ const (
 func (t *table) decodeRun(dst, src []byte) (n, i int) {
 	for len(src)-i >= decodeRead && len(dst)-n >= decodeRoom {
 		w := binary.LittleEndian.Uint64(src[i:])
+		if w&tops == 0 {
+			binary.LittleEndian.PutUint64(dst[n:], w)
+			n, i = n+8, i+8
+			continue
+		}
 		a, b := t.decode[uint16(w)], t.decode[uint16(w>>16)]
 		c, d := t.decode[uint16(w>>32)], t.decode[uint16(w>>48)]
 		if a&b&c&d >= plain {

@@ -22,6 +22,11 @@ func twoRunes(w uint64) uint64 {
 func (t *table) encodeRun(dst, src []byte) (n, i int) {
 	for len(src)-i >= encodeRead && len(dst)-n >= encodeRoom {
 		w := binary.LittleEndian.Uint64(src[i:])
+		if w&tops == 0 {
+			binary.LittleEndian.PutUint64(dst[n:], w)
+			n, i = n+8, i+8
+			continue
+		}
 		if w&shapeMask == shape {
 			v := binary.LittleEndian.Uint64(src[i+6:])
 			ab, cd := twoRunes(w), twoRunes(v)

@@ -3,7 +3,6 @@ package gb18030
 import (
 	_ "embed" // for the codes
 	"math/bits"
-	"sort"
 	"sync"
 	"unicode/utf8"
 )
@@ -136,47 +135,37 @@ func inGB2312(code uint16, _ rune) bool {
 	return row <= 3 || row >= 16 && row <= 87
 }
 
-// run is a run of code points of the basic plane whose four-byte codes follow each other.
-type run struct{ first, index uint16 }
-
-// runs returns the runs in order. The four-byte codes from 81308130 number, in the order of Unicode, what the edition of
-// 2000 gave no two-byte code.
-var runs = sync.OnceValue(func() []run {
-	var taken [1 << 16]bool
-	for r := range rune(utf8.RuneSelf) {
-		taken[r] = true
-	}
-	for r := rune(0xD800); r < 0xE000; r++ {
-		taken[r] = true
-	}
-	eachTwo(func(_ uint16, r rune) { taken[r] = true })
-	all := make([]run, 0, 208)
-	index := uint16(0)
-	for r := 1; r < len(taken); r++ {
-		if taken[r] {
-			continue
-		}
-		if taken[r-1] {
-			all = append(all, run{uint16(r), index})
-		}
-		index++
-	}
-	return all
-})
-
 const (
 	fourBMP    = 39420  // how many code points of the basic plane have four-byte codes
 	fourOthers = 189000 // the index of U+10000
 	fourEnd    = fourOthers + 1<<20
 )
 
+// fours maps between the code points of the basic plane and the indexes of four-byte codes from 81308130, which number,
+// in the order of Unicode, what the edition of 2000 gave no two-byte code.
+type fours struct {
+	runes [fourBMP]uint16
+	index [1 << 16]uint16
+}
+
+var fourTable = sync.OnceValue(func() *fours {
+	var taken [1 << 16]bool
+	eachTwo(func(_ uint16, r rune) { taken[r] = true })
+	t, n := new(fours), 0
+	for r := rune(utf8.RuneSelf); r < 1<<16; r++ {
+		if !taken[r] && utf8.ValidRune(r) {
+			t.runes[n], t.index[r] = uint16(r), uint16(n)
+			n++
+		}
+	}
+	return t
+})
+
 // fromFour returns the code point of the edition of 2000 at an index of the four-byte codes, or -1.
 func fromFour(index int) rune {
 	switch {
 	case index < fourBMP:
-		all := runs()
-		i := sort.Search(len(all), func(i int) bool { return int(all[i].index) > index }) - 1
-		return rune(all[i].first) + rune(index-int(all[i].index))
+		return rune(fourTable().runes[index])
 	case index >= fourOthers && index < fourEnd:
 		return rune(index-fourOthers) + 0x10000
 	}
@@ -188,7 +177,5 @@ func toFour(r rune) int {
 	if r >= 0x10000 {
 		return int(r) - 0x10000 + fourOthers
 	}
-	all := runs()
-	i := sort.Search(len(all), func(i int) bool { return rune(all[i].first) > r }) - 1
-	return int(all[i].index) + int(r) - int(all[i].first)
+	return int(fourTable().index[r])
 }
