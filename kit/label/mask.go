@@ -3,7 +3,6 @@ package label
 import (
 	"strconv"
 	"strings"
-	"unicode/utf8"
 	"unsafe"
 
 	"github.com/qiongdev/qiong/kit/errs"
@@ -103,45 +102,63 @@ func (m Mask) AppendBytes(dst, s []byte) []byte { return m.Append(dst, view(s)) 
 // Apply returns s as m shows it.
 func (m Mask) Apply(s string) string { return string(m.Append(nil, s)) }
 
-// appendKept shows the ends of s.
+// appendKept shows the ends of s. Most graded values are short and ASCII, where code points are bytes. Elsewhere a code
+// point is a byte and the continuation bytes after it, so that what is not UTF-8 is no trouble.
 func (m Mask) appendKept(dst []byte, s string) []byte {
-	from, to, middle := ends(s, int(m.head), int(m.tail))
-	if kept := int(m.head) + int(m.tail); middle < 1 || middle == 1 && kept > 1 {
-		return appendStars(dst, kept+middle)
+	head, tail := int(m.head), int(m.tail)
+	runes := 0
+	for i := range len(s) {
+		runes += starts(s[i])
 	}
-	dst = append(dst, s[:from]...)
-	dst = appendStars(dst, middle)
-	return append(dst, s[to:]...)
+	if conceals(runes-head-tail, head+tail) {
+		return appendStars(dst, runes)
+	}
+	from, to := head, len(s)-tail
+	if runes != len(s) {
+		from, to = 0, len(s)
+		for ; head > 0; head-- {
+			for from++; starts(s[from]) == 0; from++ {
+			}
+		}
+		for ; tail > 0; tail-- {
+			for to--; starts(s[to]) == 0; to-- {
+			}
+		}
+	}
+	begin := len(dst)
+	dst = append(dst, s...)
+	if runes == len(s) {
+		star(dst[begin+from : begin+to])
+		return dst
+	}
+	middle := runes - int(m.head) - int(m.tail)
+	star(dst[begin+from : begin+from+middle])
+	n := copy(dst[begin+from+middle:], s[to:])
+	return dst[:begin+from+middle+n]
 }
 
-// ends returns where the first head code points of s end, where the last tail begin, and how many lie between; a number
-// below zero where they overlap. A byte that is not UTF-8 counts as a code point.
-func ends(s string, head, tail int) (from, to, middle int) {
-	runes := utf8.RuneCountInString(s)
-	if runes == len(s) { // most graded values are ASCII
-		return head, len(s) - tail, len(s) - head - tail
+// conceals reports whether a value is hidden whole, because what its ends would leave out is too little.
+func conceals(middle, kept int) bool { return middle < 1 || middle == 1 && kept > 1 }
+
+// starts returns 1 for a byte that begins a code point, and 0 for one that continues it.
+func starts(c byte) int {
+	if c&0xc0 == 0x80 {
+		return 0
 	}
-	if runes < head+tail {
-		return 0, 0, runes - head - tail
+	return 1
+}
+
+func star(b []byte) {
+	for i := range b {
+		b[i] = '*'
 	}
-	for range head {
-		_, n := utf8.DecodeRuneInString(s[from:])
-		from += n
-	}
-	for to = len(s); tail > 0; tail-- {
-		_, n := utf8.DecodeLastRuneInString(s[:to])
-		to -= n
-		runes--
-	}
-	return from, to, runes - head
 }
 
 func appendStars(dst []byte, n int) []byte {
-	const stars = "********************************"
-	for ; n > len(stars); n -= len(stars) {
-		dst = append(dst, stars...)
+	for range n {
+		dst = append(dst, '*')
 	}
-	return append(dst, stars[:n]...)
+	return dst
 }
 
 // view returns b as a string without copying it, for reading while b does not change.

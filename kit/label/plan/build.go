@@ -20,6 +20,7 @@ type node struct {
 	fields []field
 	above  [label.Core + 1][]field // by clearance: the fields that hold something graver
 	name   string                  // where a leaf is first met, for errors
+	zero   []byte                  // a leaf's zero value in JSON
 }
 
 type form uint8
@@ -36,9 +37,13 @@ const (
 )
 
 type field struct {
-	index int
-	name  string // in JSON; empty for an embedded struct, whose fields are promoted
-	node  *node
+	offset uintptr
+	name   string // in JSON; empty for an embedded struct, whose fields are promoted
+	node   *node
+
+	key       []byte // name in JSON, with quotes and colon
+	omitEmpty bool
+	foreign   bool // it has an option that encoding/json must do
 }
 
 type nodeKey struct {
@@ -151,7 +156,7 @@ func (b *builder) structure(n *node, inherited label.Tag, name string) {
 		if own, ok := b.tag(f, where); ok {
 			tag = raised(own, inherited)
 		}
-		n.fields = append(n.fields, field{i, said, b.node(f.Type, tag, where)})
+		n.fields = append(n.fields, newField(f, said, b.node(f.Type, tag, where)))
 	}
 }
 

@@ -19,66 +19,67 @@ type masker struct {
 	deep      bool
 }
 
-// mask masks v, which is settable and ours, but for what it refers to: that is copied before it is changed.
-func (m *masker) mask(n *node, v reflect.Value, depth int) {
+// mask masks the value at p, of the node's type, which is ours but for what it refers to: that is copied before it is
+// changed. Fields are found by their offsets, as the compiler finds them; looking them up through reflect would cost a
+// third more than the masks themselves.
+func (m *masker) mask(n *node, p unsafe.Pointer, depth int) {
 	if depth > deepest {
 		m.deep = true
 		return
 	}
 	switch n.form {
 	case structure:
-		for _, f := range n.above[m.clearance] {
-			if v := v.Field(f.index); f.node.form == text {
-				m.text(f.node, v)
+		for i := range n.above[m.clearance] {
+			f := &n.above[m.clearance][i]
+			if at := unsafe.Add(p, f.offset); f.node.form == text {
+				m.text(f.node, (*string)(at))
 			} else {
-				m.mask(f.node, v, depth+1)
+				m.mask(f.node, at, depth+1)
 			}
 		}
 	case text:
-		m.text(n, v)
+		m.text(n, (*string)(p))
 	case slice:
-		m.slice(n, v, depth)
+		m.slice(n, reflect.NewAt(n.typ, p).Elem(), depth)
 	case array:
-		for i := range v.Len() {
-			m.mask(n.elem, v.Index(i), depth+1)
-		}
+		m.items(n.elem, p, n.typ.Len(), depth)
 	case pointer:
-		switch {
-		case v.IsNil():
-		case n.elem.form <= embedded && n.elem.tag.Mask.Drops():
-			v.SetZero()
-		default:
-			shown := reflect.New(n.elem.typ)
-			shown.Elem().Set(v.Elem())
-			m.mask(n.elem, shown.Elem(), depth+1)
-			v.Set(shown)
-		}
+		m.pointer(n, reflect.NewAt(n.typ, p).Elem(), depth)
 	case mapping:
-		m.mapping(n, v, depth)
+		m.mapping(n, reflect.NewAt(n.typ, p).Elem(), depth)
 	case embedded:
-		m.embedded(n, v)
+		raw := (*json.RawMessage)(p)
+		*raw = m.shown(n, *raw)
 	default:
-		v.SetZero()
+		reflect.NewAt(n.typ, p).Elem().SetZero()
 	}
 }
 
-func (m *masker) text(n *node, v reflect.Value) {
-	s := v.String()
-	if s == "" {
+func (m *masker) text(n *node, s *string) {
+	if *s == "" {
 		return
 	}
 	if n.tag.Mask.Drops() {
-		v.SetZero()
+		*s = ""
 		return
 	}
 	// No mask makes a text longer, but for that which hides its length.
-	if need := max(len(s), 16); cap(m.block)-len(m.block) < need {
-		m.block = make([]byte, 0, max(need, min(2*cap(m.block), 32<<10), 64))
+	if need := max(len(*s), 16); cap(m.block)-len(m.block) < need {
+		m.block = make([]byte, 0, max(need, min(2*cap(m.block), 64<<10), 64))
 	}
 	begin := len(m.block)
-	m.block = n.tag.Mask.Append(m.block, s)
+	m.block = n.tag.Mask.Append(m.block, *s)
 	shown := m.block[begin:]
-	v.SetString(unsafe.String(unsafe.SliceData(shown), len(shown))) // nobody writes there again
+	*s = unsafe.String(unsafe.SliceData(shown), len(shown)) // nobody writes there again
+}
+
+// items masks count values that stand one after the other.
+func (m *masker) items(n *node, p unsafe.Pointer, count, depth int) {
+	size := n.typ.Size()
+	for range count {
+		m.mask(n, p, depth+1)
+		p = unsafe.Add(p, size)
+	}
 }
 
 func (m *masker) slice(n *node, v reflect.Value, depth int) {
@@ -87,10 +88,21 @@ func (m *masker) slice(n *node, v reflect.Value, depth int) {
 	}
 	shown := reflect.MakeSlice(n.typ, v.Len(), v.Len())
 	reflect.Copy(shown, v)
-	for i := range shown.Len() {
-		m.mask(n.elem, shown.Index(i), depth+1)
-	}
+	m.items(n.elem, shown.UnsafePointer(), v.Len(), depth)
 	v.Set(shown)
+}
+
+func (m *masker) pointer(n *node, v reflect.Value, depth int) {
+	switch {
+	case v.IsNil():
+	case n.elem.form <= embedded && n.elem.tag.Mask.Drops():
+		v.SetZero()
+	default:
+		shown := reflect.New(n.elem.typ)
+		shown.Elem().Set(v.Elem())
+		m.mask(n.elem, shown.UnsafePointer(), depth+1)
+		v.Set(shown.Convert(n.typ)) // which may be a named type
+	}
 }
 
 func (m *masker) mapping(n *node, v reflect.Value, depth int) {
@@ -102,25 +114,23 @@ func (m *masker) mapping(n *node, v reflect.Value, depth int) {
 		return
 	}
 	shown := reflect.MakeMapWithSize(n.typ, v.Len())
-	each := reflect.New(n.elem.typ).Elem()
+	each := reflect.New(n.elem.typ)
 	for it := v.MapRange(); it.Next(); {
-		each.Set(it.Value())
-		m.mask(n.elem, each, depth+1)
-		shown.SetMapIndex(it.Key(), each)
+		each.Elem().Set(it.Value())
+		m.mask(n.elem, each.UnsafePointer(), depth+1)
+		shown.SetMapIndex(it.Key(), each.Elem())
 	}
 	v.Set(shown)
 }
 
-// embedded shows embedded JSON with the numbers in it masked; JSON that can't be read is dropped.
-func (m *masker) embedded(n *node, v reflect.Value) {
-	if n.tag.Mask != label.MaskDetect || v.Len() == 0 {
-		v.SetZero()
-		return
+// shown returns embedded JSON with the numbers in it masked; nil where it is not to be shown, or can't be read.
+func (m *masker) shown(n *node, raw json.RawMessage) json.RawMessage {
+	if n.tag.Mask != label.MaskDetect || len(raw) == 0 {
+		return nil
 	}
-	shown, err := jsonmask.Detecting().Append(nil, v.Bytes())
+	shown, err := jsonmask.Detecting().Append(nil, raw)
 	if err != nil {
-		v.SetZero()
-		return
+		return nil
 	}
-	v.Set(reflect.ValueOf(json.RawMessage(shown)))
+	return shown
 }

@@ -9,6 +9,7 @@
 package plan
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -54,7 +55,7 @@ func (p *Planner) Of(t reflect.Type) (*Plan, error) {
 		return nil, b.err(t)
 	}
 	b.settle()
-	made := &Plan{typ: t, root: root}
+	made := &Plan{typ: t, root: root, foreign: b.prepare()}
 	made.fields, made.loops = list(root)
 	actual, _ := p.plans.LoadOrStore(t, made)
 	return actual.(*Plan), nil
@@ -69,6 +70,9 @@ type Plan struct {
 	root   *node
 	fields []Field
 	loops  bool
+
+	foreign bool      // encoding/json must do it
+	idle    sync.Pool // *encoder
 }
 
 // Grade returns the grade of the gravest field.
@@ -95,26 +99,16 @@ func (p *Plan) Recursive() bool { return p.loops }
 // what is above is masked; v is never changed. v is of the plan's type or a pointer to it; another type is an error of
 // kind Internal, and so is a value that holds itself.
 func (p *Plan) Mask(v any, clearance label.Grade) (any, error) {
-	value := reflect.ValueOf(v)
-	pointer := value.Kind() == reflect.Pointer && value.Type() != p.typ
-	switch {
-	case pointer && value.Type().Elem() != p.typ, !pointer && (!value.IsValid() || value.Type() != p.typ):
-		return nil, errs.New(errs.Internal, "值的类型与掩码计划不符", "the value is not of the planned type").WithCode("plan.type")
-	case clearance.Clears(p.root.grade), pointer && value.IsNil():
-		return v, nil
-	}
-	if pointer {
-		value = value.Elem()
-	}
-	if clearance > label.Core { // no clearance at all
-		clearance = label.Ungraded
+	value, pointer, err := p.value(v)
+	if err != nil || clearance.Clears(p.root.grade) || !value.IsValid() {
+		return v, err
 	}
 	shown := reflect.New(p.typ)
 	shown.Elem().Set(value)
-	m := masker{clearance: clearance}
-	m.mask(p.root, shown.Elem(), 0)
+	m := masker{clearance: known(clearance)}
+	m.mask(p.root, shown.UnsafePointer(), 0)
 	if m.deep {
-		return nil, errs.New(errs.Internal, "值的嵌套过深", "the value is nested too deeply").WithCode("plan.depth")
+		return nil, tooDeep()
 	}
 	if pointer {
 		return shown.Interface(), nil
@@ -122,13 +116,59 @@ func (p *Plan) Mask(v any, clearance label.Grade) (any, error) {
 	return shown.Elem().Interface(), nil
 }
 
-// Marshal returns v in JSON as somebody of clearance may see it.
+// Marshal returns what json.Marshal returns for what Mask returns. It masks while it encodes, without a copy of v.
 func (p *Plan) Marshal(v any, clearance label.Grade) ([]byte, error) {
-	shown, err := p.Mask(v, clearance)
+	value, pointer, err := p.value(v)
 	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(shown)
+	if p.foreign || !value.IsValid() {
+		shown, err := p.Mask(v, clearance)
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(shown)
+	}
+	if !pointer {
+		ours := reflect.New(p.typ)
+		ours.Elem().Set(value)
+		value = ours.Elem()
+	}
+	e, _ := p.idle.Get().(*encoder)
+	if e == nil {
+		e = &encoder{}
+	}
+	defer p.idle.Put(e)
+	e.clearance, e.err = known(clearance), nil
+	e.out = e.append(e.out[:0], p.root, value.Addr().UnsafePointer(), 0)
+	if e.err != nil {
+		return nil, e.err
+	}
+	return bytes.Clone(e.out), nil
+}
+
+// value returns v's value of the planned type, zero for a nil pointer, and whether v is a pointer to it.
+func (p *Plan) value(v any) (value reflect.Value, pointer bool, err error) {
+	value = reflect.ValueOf(v)
+	switch {
+	case value.IsValid() && value.Type() == p.typ:
+		return value, false, nil
+	case value.Kind() == reflect.Pointer && value.Type().Elem() == p.typ:
+		return value.Elem(), true, nil
+	}
+	return value, false, errs.New(errs.Internal, "值的类型与掩码计划不符", "the value is not of the planned type").WithCode("plan.type")
+}
+
+// known returns c, or no clearance where c is no grade.
+func known(c label.Grade) label.Grade {
+	if c > label.Core {
+		return label.Ungraded
+	}
+	return c
+}
+
+func tooDeep() error {
+	return errs.New(errs.Internal, "值的嵌套过深", "the value is nested too deeply").WithCode("plan.depth")
 }
 
 // err is what Of returns for a type that has no plan.
