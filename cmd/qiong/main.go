@@ -8,6 +8,7 @@ import (
 	"github.com/qiongdev/qiong/service/sandbox"
 	"github.com/qiongdev/qiong/tool/apply"
 	"github.com/qiongdev/qiong/tool/demo"
+	"github.com/qiongdev/qiong/tool/han"
 	"github.com/qiongdev/qiong/tool/keys"
 	"github.com/qiongdev/qiong/tool/token"
 )
@@ -22,6 +23,7 @@ var tools = []*qiong.Tool{
 	apply.Tool,
 	token.Tool,
 	keys.Tool,
+	han.Tool,
 }
 
 func main() { house.Main(services, tools) }

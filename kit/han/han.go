@@ -77,6 +77,20 @@ func Check(s string, p Policy) []Finding {
 	return c.findings
 }
 
+// CheckRune returns what p has against the code point r after previous, which is -1 at the beginning; for texts too long
+// for one string. The finding has no offset, and what concerns a text as a whole is left out.
+func (p Policy) CheckRune(r, previous rune) (Finding, bool) {
+	common := r >= ' ' && r < 0x7F || r >= 0x4E00 && r < 0xA000
+	if common && !p.Person && p.Scripts == 0 {
+		return Finding{}, false
+	}
+	rule := p.rule(r, previous)
+	if rule == nil {
+		return Finding{}, false
+	}
+	return rule.at(0, r), true
+}
+
 type checker struct {
 	policy   Policy
 	seen     map[string]bool
@@ -88,7 +102,7 @@ func (c *checker) add(offset int, r rune, rule *rule) {
 		return
 	}
 	c.seen[rule.code] = true
-	c.findings = append(c.findings, Finding{Offset: offset, Rune: r, Level: rule.level, Code: rule.code, Text: rule.text})
+	c.findings = append(c.findings, rule.at(offset, r))
 }
 
 // Refused reports whether any finding is a refusal.
@@ -139,6 +153,8 @@ func (p Policy) rule(r, previous rune) *rule {
 		return p.selectorRule(r, previous)
 	case p.Scripts&Mongolian != 0 && shapesMongolian(r, previous):
 		return nil
+	case r == '\u200d' && !p.Person && p.Scripts == 0 && joinsEmoji(previous):
+		return nil
 	case unicode.Is(hidden, r):
 		return hiddenMark
 	case isNoncharacter(r):
@@ -170,6 +186,11 @@ func (p Policy) selectorRule(r, previous rune) *rule {
 		return hiddenMark
 	}
 	return nil
+}
+
+// joinsEmoji reports whether a zero-width joiner after previous makes one picture of two, as in families.
+func joinsEmoji(previous rune) bool {
+	return unicode.Is(unicode.So, previous) || previous == 0xFE0F || previous >= 0x1F3FB && previous <= 0x1F3FF
 }
 
 func (p Policy) personRule(r, previous rune) *rule {

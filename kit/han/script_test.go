@@ -64,6 +64,8 @@ func TestFields(t *testing.T) {
 		{"a\U000e0100", Name, "text.hidden"},
 		{"x\ufe0f", Title, "text.hidden"},
 		{"❤\ufe0f", Policy{}, ""},
+		{"👩\u200d💻", Policy{}, ""},
+		{"👩\u200d💻", Title, "text.character,text.hidden"},
 		{"某\U000e0100", Policy{}, "text.variation"},
 		{"❤\U000e0100", Policy{}, "text.hidden"},
 

@@ -113,6 +113,10 @@ type rule struct {
 	text  lang.Text
 }
 
+func (r *rule) at(offset int, c rune) Finding {
+	return Finding{Offset: offset, Rune: c, Level: r.level, Code: r.code, Text: r.text}
+}
+
 var (
 	brokenUTF8 = &rule{Refuse, "text.utf8", lang.T("不是有效的 UTF-8", "not valid UTF-8")}
 
