@@ -58,7 +58,14 @@ func file(f Format, rows [][]string) []byte {
 // readAll reads a file from a state on, and returns the state behind every record.
 func readAll(r io.Reader, f Format, opt Options, state State, decode func([]byte) []byte) (rows [][]string, states []State, err error) {
 	opt.Row = "row"
+	passed := state.Offset
+	opt.Passed = func(b []byte) { passed += int64(len(b)) }
 	s := NewSplitter(r, f, opt, state)
+	defer func() {
+		if passed != s.State().Offset {
+			err = errors.Join(err, fmt.Errorf("passed %d bytes, stands at %d", passed, s.State().Offset))
+		}
+	}()
 	for {
 		seg, err := s.Next()
 		if err == io.EOF {

@@ -32,6 +32,10 @@ type Options struct {
 	Row       string // of XML: the name of a record's element
 	Wide      bool   // the file is GB 18030, GBK or GB 2312: the last byte of a character may look like ASCII
 	MaxRecord int    // longest record in bytes; 1 MiB where zero
+
+	// Passed, where not nil, is told the bytes of the file one after another, each when State gets past it: for digests
+	// that can be taken up again between two records.
+	Passed func(b []byte)
 }
 
 // Splitter cuts a file into records.
@@ -114,7 +118,11 @@ func (s *Splitter) fill() error {
 
 // skip passes over n unread bytes.
 func (s *Splitter) skip(n int) {
-	s.state.Line += int64(bytes.Count(s.buf[s.start:s.start+n], newline))
+	b := s.buf[s.start : s.start+n]
+	if s.opt.Passed != nil {
+		s.opt.Passed(b)
+	}
+	s.state.Line += int64(bytes.Count(b, newline))
 	s.start += n
 	s.state.Offset += int64(n)
 }
