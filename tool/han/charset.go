@@ -15,12 +15,13 @@ type charset interface {
 	name() string
 	// next reads the character that src begins with; size 0 where more is needed to know.
 	next(src []byte, atEOF bool) (r rune, size int, kind gb18030.Kind)
-	// decode appends src to dst as UTF-8 and returns how many bytes of src that was; false at the first trouble.
-	decode(dst, src []byte, atEOF bool) ([]byte, int, bool)
+	// decode appends src to dst as UTF-8 and returns how many bytes of src that was; false at the first trouble. What
+	// is to be said of characters goes to report.
+	decode(dst, src []byte, atEOF bool, report func(gb18030.Note)) ([]byte, int, bool)
 	// put appends one character to dst.
 	put(dst []byte, r rune) ([]byte, gb18030.Kind)
 	// encode appends text, which is UTF-8, to dst; false at the first trouble.
-	encode(dst, text []byte) ([]byte, bool)
+	encode(dst, text []byte, report func(gb18030.Note)) ([]byte, bool)
 	replacement() []byte
 }
 
@@ -52,8 +53,8 @@ func (g gb) name() string { return g.p.String() }
 
 func (g gb) next(src []byte, atEOF bool) (rune, int, gb18030.Kind) { return g.p.DecodeRune(src, atEOF) }
 
-func (g gb) decode(dst, src []byte, atEOF bool) ([]byte, int, bool) {
-	d := gb18030.Decoder{Profile: g.p}
+func (g gb) decode(dst, src []byte, atEOF bool, report func(gb18030.Note)) ([]byte, int, bool) {
+	d := gb18030.Decoder{Profile: g.p, Report: report}
 	dst, err := d.Append(dst, src)
 	if err == nil && atEOF {
 		dst, err = d.Close(dst)
@@ -63,8 +64,9 @@ func (g gb) decode(dst, src []byte, atEOF bool) ([]byte, int, bool) {
 
 func (g gb) put(dst []byte, r rune) ([]byte, gb18030.Kind) { return g.p.AppendRune(dst, r) }
 
-func (g gb) encode(dst, text []byte) ([]byte, bool) {
-	dst, err := g.p.AppendEncode(dst, text)
+func (g gb) encode(dst, text []byte, report func(gb18030.Note)) ([]byte, bool) {
+	e := gb18030.Encoder{Profile: g.p, Report: report}
+	dst, err := e.Append(dst, text)
 	return dst, err == nil
 }
 
@@ -93,7 +95,7 @@ func (utf8Charset) next(src []byte, atEOF bool) (rune, int, gb18030.Kind) {
 	return r, 0, 0
 }
 
-func (utf8Charset) decode(dst, src []byte, atEOF bool) ([]byte, int, bool) {
+func (utf8Charset) decode(dst, src []byte, atEOF bool, _ func(gb18030.Note)) ([]byte, int, bool) {
 	whole := len(src)
 	for cut := 1; !atEOF && cut < utf8.UTFMax && cut <= len(src); cut++ {
 		if tail := src[len(src)-cut:]; utf8.RuneStart(tail[0]) {
@@ -108,7 +110,9 @@ func (utf8Charset) decode(dst, src []byte, atEOF bool) ([]byte, int, bool) {
 
 func (utf8Charset) put(dst []byte, r rune) ([]byte, gb18030.Kind) { return utf8.AppendRune(dst, r), 0 }
 
-func (utf8Charset) encode(dst, text []byte) ([]byte, bool) { return append(dst, text...), true }
+func (utf8Charset) encode(dst, text []byte, _ func(gb18030.Note)) ([]byte, bool) {
+	return append(dst, text...), true
+}
 
 func (utf8Charset) replacement() []byte { return []byte("\uFFFD") }
 
@@ -145,7 +149,7 @@ func (utf16Charset) short(src []byte, atEOF bool) (rune, int, gb18030.Kind) {
 	return utf8.RuneError, 0, 0
 }
 
-func (u utf16Charset) decode(dst, src []byte, atEOF bool) ([]byte, int, bool) {
+func (u utf16Charset) decode(dst, src []byte, atEOF bool, _ func(gb18030.Note)) ([]byte, int, bool) {
 	used := 0
 	for {
 		r, size, kind := u.next(src[used:], atEOF)
@@ -168,7 +172,7 @@ func (u utf16Charset) put(dst []byte, r rune) ([]byte, gb18030.Kind) {
 	return append(dst, b[:2]...), 0
 }
 
-func (u utf16Charset) encode(dst, text []byte) ([]byte, bool) {
+func (u utf16Charset) encode(dst, text []byte, _ func(gb18030.Note)) ([]byte, bool) {
 	for _, r := range string(text) {
 		dst, _ = u.put(dst, r) // every character has a code
 	}

@@ -42,6 +42,7 @@ type converter struct {
 	code     []byte // of a block, in the target's encoding
 	replaced int64
 	first    place // of the first that was replaced
+	aliases  int64 // what will not come back with the same code
 }
 
 func (k *converter) convert(ctx context.Context, c *qiong.Console) error {
@@ -61,11 +62,18 @@ func (k *converter) convert(ctx context.Context, c *qiong.Console) error {
 // block converts a block as a whole, or character by character where there is something in it that can't be converted.
 func (k *converter) block(data []byte, atEOF bool) (used int, err error) {
 	var ok bool
-	k.text, used, ok = k.reads().decode(k.text[:0], data, atEOF)
+	aliases := int64(0)
+	report := func(n gb18030.Note) {
+		if n.Kind == gb18030.Alias {
+			aliases++
+		}
+	}
+	k.text, used, ok = k.reads().decode(k.text[:0], data, atEOF, report)
 	if ok {
-		k.code, ok = k.to.encode(k.code[:0], k.text)
+		k.code, ok = k.to.encode(k.code[:0], k.text, report)
 	}
 	if ok {
+		k.aliases += aliases
 		k.place.passText(k.text, used)
 	} else if used, err = k.slowly(data, atEOF); err != nil {
 		_, _ = k.out.Write(k.code) // what precedes the trouble; that is the error to tell
@@ -83,8 +91,12 @@ func (k *converter) slowly(data []byte, atEOF bool) (used int, err error) {
 		if size == 0 {
 			break
 		}
+		alias := kind == gb18030.Alias
 		if !kind.IsError() {
 			k.code, kind = k.to.put(k.code, r)
+		}
+		if alias || kind == gb18030.Alias {
+			k.aliases++
 		}
 		if kind.IsError() {
 			if !k.replace {
@@ -116,8 +128,14 @@ func (k *converter) fail(r rune, size int, kind gb18030.Kind) error {
 		WithHint("加 --replace 可替换后继续；qiong han check 列出全部", "--replace goes on with a replacement; qiong han check lists them all")
 }
 
-// tell says at the end how much was replaced: on standard error, since the text is on standard output.
+// tell says at the end what is not as it was: on standard error, since the text is on standard output.
 func (k *converter) tell(c *qiong.Console) error {
+	if k.aliases > 0 {
+		if _, err := fmt.Fprintf(c.Err, c.Say("%s: %d 个字符的旧编码已按 GB 18030-2022 换成新编码；用 gb18030-2022-strict 可逐一保留\n",
+			"%s: %d characters had old codes, which became those of GB 18030-2022; gb18030-2022-strict keeps each\n"), k.file, k.aliases); err != nil {
+			return err
+		}
+	}
 	if k.replaced == 0 {
 		return nil
 	}
