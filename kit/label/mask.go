@@ -1,6 +1,7 @@
 package label
 
 import (
+	"encoding/binary"
 	"strconv"
 	"strings"
 	"unsafe"
@@ -106,9 +107,12 @@ func (m Mask) Apply(s string) string { return string(m.Append(nil, s)) }
 // point is a byte and the continuation bytes after it, so that what is not UTF-8 is no trouble.
 func (m Mask) appendKept(dst []byte, s string) []byte {
 	head, tail := int(m.head), int(m.tail)
-	runes := 0
-	for i := range len(s) {
-		runes += starts(s[i])
+	runes := len(s)
+	if !ascii(s) {
+		runes = 0
+		for i := range len(s) {
+			runes += starts(s[i])
+		}
 	}
 	if conceals(runes-head-tail, head+tail) {
 		return appendStars(dst, runes)
@@ -148,9 +152,21 @@ func starts(c byte) int {
 	return 1
 }
 
+// ascii reads eight bytes at a time.
+func ascii(s string) bool {
+	b, i, all := unsafe.Slice(unsafe.StringData(s), len(s)), 0, uint64(0)
+	for ; i+8 <= len(b); i += 8 {
+		all |= binary.LittleEndian.Uint64(b[i:])
+	}
+	for ; i < len(b); i++ {
+		all |= uint64(b[i])
+	}
+	return all&0x8080808080808080 == 0
+}
+
 func star(b []byte) {
-	for i := range b {
-		b[i] = '*'
+	for n := 1; n > 0; b = b[n:] {
+		n = copy(b, "********************************")
 	}
 }
 

@@ -165,7 +165,8 @@ func fold(s string) string {
 
 // names finds the symbol of a name: an open table, by the first and the last eight bytes and the length.
 type names struct {
-	list  []string // by symbol less one
+	list  []string    // by symbol less one
+	may   [256]uint64 // by first byte: a bit for every length modulo 64 that a name with it has
 	table []entry
 	shift uint
 }
@@ -181,7 +182,7 @@ func newNames(symbols []string) names {
 	for size < 4*len(symbols) {
 		size, shift = size*2, shift-1
 	}
-	n := names{symbols, make([]entry, size), shift}
+	n := names{list: symbols, table: make([]entry, size), shift: shift}
 	for i, s := range symbols {
 		h := hash([]byte(s))
 		at := int(h >> shift)
@@ -189,12 +190,23 @@ func newNames(symbols []string) names {
 			at = (at + 1) % size
 		}
 		n.table[at] = entry{h, uint16(i + 1), s}
+		n.may[s[0]] |= 1 << (len(s) % 64)
+		if s[0] >= 'a' && s[0] <= 'z' {
+			n.may[s[0]-'a'+'A'] |= 1 << (len(s) % 64)
+		}
 	}
 	return n
 }
 
-// symbol returns the number of name; 0 where no rule has it.
+// symbol returns the number of name; 0 where no rule has it. Most names are told apart by their first letter and length.
 func (n *names) symbol(name []byte) uint16 {
+	if len(name) == 0 || n.may[name[0]]>>(len(name)%64)&1 == 0 {
+		return 0
+	}
+	return n.find(name)
+}
+
+func (n *names) find(name []byte) uint16 {
 	h := hash(name)
 	for at := int(h >> n.shift); ; {
 		e := &n.table[at&(len(n.table)-1)]

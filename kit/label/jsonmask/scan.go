@@ -50,7 +50,6 @@ func (s *scan) reset() {
 //
 // What passes is copied in the longest pieces possible: src[done:i] is what was read and not copied yet.
 func (s *scan) run(dst, src []byte, final bool) ([]byte, int, error) {
-	symbols := len(s.m.names.list) + 1
 	done, i := 0, 0
 	if s.phase >= inPassed && len(src) > 0 {
 		var whole bool
@@ -103,26 +102,9 @@ func (s *scan) run(dst, src []byte, final bool) ([]byte, int, error) {
 				i++
 				continue
 			}
-			end, escaped := stringEnd(src, i+1)
-			if end < 0 {
+			var whole bool
+			if dst, done, i, whole = s.members(dst, src, done, i); !whole {
 				return s.pause(dst, src, done, i, final)
-			}
-			name := src[i+1 : end]
-			if s.m.o.Detect {
-				var hit bool
-				if dst, hit = s.detect(dst, src[done:i], name, escaped); hit {
-					done = end + 1
-				}
-			}
-			if escaped {
-				s.text = unescape(s.text[:0], name)
-				name = s.text
-			}
-			s.value = s.m.next[int(s.state)*symbols+int(s.m.names.symbol(name))]
-			s.phase = wantColon
-			if i = end + 1; i < len(src) && src[i] == ':' { // as nearly always
-				s.phase = wantValue
-				i++
 			}
 			continue
 		}
@@ -142,6 +124,10 @@ func (s *scan) run(dst, src []byte, final bool) ([]byte, int, error) {
 			}
 			i = end + 1
 			s.close()
+			if s.object && i+1 < len(src) && src[i] == ',' && s.phase == wantComma { // as nearly always
+				s.phase = wantName
+				i++
+			}
 		case c == '{' || c == '[':
 			if len(s.stack) >= s.m.o.MaxDepth {
 				return dst, i, errs.Newf(errs.Invalid, "嵌套超过 %d 层", "nested deeper than %d levels", s.m.o.MaxDepth).
@@ -171,6 +157,45 @@ func (s *scan) run(dst, src []byte, final bool) ([]byte, int, error) {
 		}
 	}
 	return s.rest(dst, src, done, final)
+}
+
+// members reads the name at i, and also the members after it whose values are strings that pass, as most do: within this
+// loop nothing of the state need be kept. It returns false where src does not hold the name at i whole.
+func (s *scan) members(dst, src []byte, done, i int) (_ []byte, doneNow, at int, whole bool) {
+	m := s.m
+	next := m.next[int(s.state)*(len(m.names.list)+1):]
+	for {
+		end, escaped := stringEnd(src, i+1)
+		if end < 0 {
+			return dst, done, i, false
+		}
+		name := src[i+1 : end]
+		if m.o.Detect {
+			var hit bool
+			if dst, hit = s.detect(dst, src[done:i], name, escaped); hit {
+				done = end + 1
+			}
+		}
+		if escaped {
+			s.text = unescape(s.text[:0], name)
+			name = s.text
+		}
+		value := next[m.names.symbol(name)]
+		i = end + 1
+		if i+1 < len(src) && src[i] == ':' && src[i+1] == '"' && m.states[value].act == actPass {
+			end, _ := stringEnd(src, i+2)
+			if end >= 0 && end+2 < len(src) && src[end+1] == ',' && src[end+2] == '"' {
+				i, s.phase = end+2, wantName
+				continue
+			}
+		}
+		s.value, s.phase = value, wantColon
+		if i < len(src) && src[i] == ':' { // as nearly always
+			s.phase = wantValue
+			i++
+		}
+		return dst, done, i, true
+	}
 }
 
 // rest ends a run that has read all of src.

@@ -124,17 +124,31 @@ func integer(dst, number []byte) []byte {
 // stringEnd returns where the quote stands that ends a string; i is after the one that begins it. It returns -1 where
 // there is none, and whether the string has escapes.
 func stringEnd(src []byte, i int) (end int, escaped bool) {
-	for {
-		i = special(src, i)
-		switch {
-		case i >= len(src):
-			return -1, escaped
-		case src[i] == '"':
+	const low, high = 0x0101010101010101, 0x8080808080808080
+	for i+8 <= len(src) { // most strings are short and have no escapes
+		w := binary.LittleEndian.Uint64(src[i:])
+		quote, slash := w^(low*'"'), w^(low*'\\')
+		hit := ((quote-low)&^quote | (slash-low)&^slash) & high
+		if hit == 0 {
+			i += 8
+			continue
+		}
+		if i += bits.TrailingZeros64(hit) / 8; src[i] == '"' {
 			return i, escaped
 		}
 		escaped = true
 		i += 2
 	}
+	for ; i < len(src); i++ {
+		switch src[i] {
+		case '"':
+			return i, escaped
+		case '\\':
+			escaped = true
+			i++
+		}
+	}
+	return -1, escaped
 }
 
 // special returns the first index from i on of a quote or a backslash. It reads eight bytes at a time.
