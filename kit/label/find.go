@@ -125,10 +125,10 @@ func (w *word) add(c byte) {
 
 // match recognizes the word as a whole, or an identity number that letters are stuck to.
 func (w *word) match(text string) (Match, bool) {
-	if w.n < 6 {
+	if w.n < 5 {
 		return Match{}, false
 	}
-	if w.n <= len(w.buf) {
+	if w.n > 10 && w.n <= len(w.buf) {
 		if m, ok := numberOf(w.buf[:w.n], w.digits == w.n); ok {
 			m.Start, m.End = w.start, w.end
 			return m, true
@@ -149,7 +149,7 @@ func numberOf(b []byte, digits bool) (Match, bool) {
 	switch n := len(s); {
 	case n == 18 && isIDCard(s):
 		return Match{Category: "id_card", Mask: Keep(3, 4)}, true
-	case n == 18 && strings.Trim(s, creditAlphabet) == "" && CreditCode(s) == nil:
+	case n == 18 && s[0] != '0' && strings.Trim(s, creditAlphabet) == "" && CreditCode(s) == nil:
 		return Match{Category: "credit_code", Mask: Keep(2, 4)}, true
 	case !digits:
 	case n == 11 && isMobile(s), n == 13 && s[:2] == "86" && isMobile(s[2:]), n == 15 && s[:4] == "0086" && isMobile(s[4:]):

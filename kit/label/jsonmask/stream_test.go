@@ -198,7 +198,7 @@ func FuzzScan(f *testing.F) {
 func look(t *testing.T, v any, path string) {
 	switch v := v.(type) {
 	case string:
-		if m, ok := label.Find(v, 0); ok {
+		if m, ok := label.Find(v, 0); ok && !strings.HasSuffix(v[:m.Start], "*") {
 			t.Fatalf("%s says a %s", path, m.Category)
 		}
 	case []any:
