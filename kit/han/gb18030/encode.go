@@ -103,11 +103,8 @@ func (p Profile) encodeSpecial(code uint32, r rune) (uint32, int) {
 
 // fourBytes returns the four-byte code at an index, low byte first.
 func fourBytes(index int) uint32 {
-	d := uint32(index%10) + '0'
-	c := uint32(index/10%126) + 0x81
-	b := uint32(index/1260%10) + '0'
-	a := uint32(index/12600) + 0x81
-	return a | b<<8 | c<<16 | d<<24
+	n := uint32(index) // unsigned, whose divisions by constants are cheaper
+	return (n/12600 + 0x81) | (n/1260%10+'0')<<8 | (n/10%126+0x81)<<16 | (n%10+'0')<<24
 }
 
 // noteEncoded returns what is to be said of r, or 0.

@@ -33,7 +33,7 @@ const (
 	high  = 0x80    // of an encode entry: not special
 )
 
-// The tables are made when first needed, in about a millisecond, and never change.
+// The tables are made when first needed, in less than a millisecond each, and never change.
 var tables = [...]func() *table{
 	V2022: gb18030Table, V2005: gb18030Table, Strict2022: gb18030Table,
 	GBK: gbkTable, CP936: gbkTable,
