@@ -14,7 +14,7 @@ const (
 	encodeRead, encodeRoom = 16, 8
 )
 
-// run decodes what is common from src to dst: ASCII by eight bytes, two-byte codes by four. It stops at the first code
+// decodeRun decodes what is common from src to dst: ASCII by eight bytes, two-byte codes by four. It stops at the first code
 // that is not, and near the end of either slice.
 func (t *table) decodeRun(dst, src []byte) (n, i int) {
 	for len(src)-i >= decodeRead && len(dst)-n >= decodeRoom {

@@ -46,14 +46,6 @@ func changed(r rune) *change {
 	return nil
 }
 
-// other returns the other character of a change.
-func (c *change) other(r rune) rune {
-	if r == c.old {
-		return c.new
-	}
-	return c.old
-}
-
 // private reports whether r is for private use.
 func private(r rune) bool {
 	return r >= 0xE000 && r <= 0xF8FF || r >= 0xF0000 && r <= 0xFFFFD || r >= 0x100000 && r <= 0x10FFFD

@@ -77,3 +77,55 @@ func TestTheWholeMappingIsAsRecorded(t *testing.T) {
 		}
 	}
 }
+
+// All profiles but the lenient one map what they have one to one, in both directions.
+func TestOneToOne(t *testing.T) {
+	for _, p := range Profiles()[1:] {
+		characters, codes := 0, 0
+		for r := range scalars() {
+			code, err := p.AppendEncode(nil, []byte(string(r)))
+			if err != nil {
+				continue
+			}
+			characters++
+			if text, err := p.AppendDecode(nil, code); err != nil || string(text) != string(r) {
+				t.Fatalf("%s: %U is written %x, which reads %+q, %v", p, r, code, text, err)
+			}
+		}
+		for code := range allCodes(p) {
+			text, err := p.AppendDecode(nil, []byte(code))
+			if err != nil {
+				continue
+			}
+			codes++
+			if back, err := p.AppendEncode(nil, text); err != nil || string(back) != code {
+				t.Fatalf("%s: %x reads %+q, which is written %x, %v", p, code, text, back, err)
+			}
+		}
+		want := map[Profile]int{GBK: 128 + 21791, CP936: 128 + 21791 + 1, GB2312: 128 + 7445}[p]
+		if p.four() {
+			want = 1112064
+		}
+		if characters != want || codes != want {
+			t.Errorf("%s has %d characters and %d codes, want %d", p, characters, codes, want)
+		}
+	}
+}
+
+// To the letter differs from the lenient reading of the same edition in what that calls an alias, and nowhere else.
+func TestStrictDiffersInAliasesAlone(t *testing.T) {
+	for r := range scalars() {
+		strict, _ := Strict2022.AppendRune(nil, r) // both have every character
+		lenient, kind := V2022.AppendRune(nil, r)
+		if same := string(strict) == string(lenient); same != (kind != Alias || r == spaceAlias) {
+			t.Errorf("%U: %x and %x, %d", r, strict, lenient, kind)
+		}
+	}
+	for code := range allCodes(V2022) {
+		strict, _, _ := Strict2022.DecodeRune([]byte(code), true)
+		lenient, _, kind := V2022.DecodeRune([]byte(code), true)
+		if (strict == lenient) != (kind != Alias) {
+			t.Errorf("%x: %U and %U, %d", code, strict, lenient, kind)
+		}
+	}
+}
