@@ -10,6 +10,7 @@ import (
 	"github.com/qiongdev/qiong/tool/demo"
 	"github.com/qiongdev/qiong/tool/han"
 	"github.com/qiongdev/qiong/tool/keys"
+	"github.com/qiongdev/qiong/tool/label"
 	"github.com/qiongdev/qiong/tool/token"
 )
 
@@ -23,6 +24,7 @@ var tools = []*qiong.Tool{
 	apply.Tool,
 	token.Tool,
 	keys.Tool,
+	label.Tool,
 	han.Tool,
 }
 
