@@ -13,6 +13,8 @@ import (
 	"github.com/qiongdev/qiong/kit/lang"
 )
 
+const jsonType = "application/json"
+
 // Wrap returns next behind the gate. Where the caller is cleared, next's answer is not touched. Where it is masked, next
 // can't take over the connection, an answer that is not JSON (or is compressed, or a part) is refused in its place, and
 // one that turns out not to be JSON after it began is broken off.
@@ -70,13 +72,17 @@ func (w *writer) WriteHeader(code int) {
 	w.begun = true
 	h := w.w.Header()
 	masker := w.masker
-	switch media, _, _ := mime.ParseMediaType(h.Get("Content-Type")); {
+	media := h.Get("Content-Type")
+	if media != jsonType { // as nearly always
+		media, _, _ = mime.ParseMediaType(media) // "" where it is malformed
+	}
+	switch {
 	case code == http.StatusNoContent || code == http.StatusNotModified:
 	case h.Get("Content-Encoding") != "", h.Get("Content-Range") != "", code == http.StatusPartialContent:
 		w.refused = true
 	case media == "application/problem+json":
 		masker = jsonmask.Detecting()
-	case media != "application/json" && media != "application/x-ndjson" && !strings.HasSuffix(media, "+json"):
+	case media != jsonType && media != "application/x-ndjson" && !strings.HasSuffix(media, "+json"):
 		w.refused = true
 	}
 	for _, name := range [...]string{"Content-Length", "Content-Digest", "Repr-Digest", "Digest", "Etag", "Accept-Ranges"} {
