@@ -191,6 +191,9 @@ func (d discard) WriteHeader(int)             {}
 func TestAPlannedRouteAllocatesNothing(t *testing.T) {
 	body, media := []byte(whole), []string{"application/json"}
 	for _, clearance := range []label.Grade{label.L3, label.L1} {
+		if raceDetector && clearance == label.L1 {
+			continue // it has pools forget at random
+		}
 		gate, err := routes(clearance, nil).Add(masking)
 		if err != nil {
 			t.Fatal(err)

@@ -95,7 +95,7 @@ func TestLongStringsAreSeenInPieces(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, n := range []int{1000, 4096, 65536, 100_001} {
+		for _, n := range []int{10_007, 65_536, 100_001} {
 			got, err := written(m, doc, n)
 			if err != nil || strings.Contains(got, id) || strings.Contains(got, digits) || strings.Count(got, "110***********002X") != 2 {
 				t.Fatalf("chunks of %d: %v, %d bytes", n, err, len(got))

@@ -178,12 +178,11 @@ func (e *encoder) empty(n *node, p unsafe.Pointer) bool {
 func (e *encoder) items(dst []byte, n *node, p unsafe.Pointer, count, depth int) []byte {
 	dst = append(dst, '[')
 	size := n.typ.Size()
-	for i := range count {
+	for i := range uintptr(count) {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = e.append(dst, n, p, depth+1)
-		p = unsafe.Add(p, size)
+		dst = e.append(dst, n, unsafe.Add(p, i*size), depth+1)
 	}
 	return append(dst, ']')
 }

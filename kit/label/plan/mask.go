@@ -76,9 +76,8 @@ func (m *masker) text(n *node, s *string) {
 // items masks count values that stand one after the other.
 func (m *masker) items(n *node, p unsafe.Pointer, count, depth int) {
 	size := n.typ.Size()
-	for range count {
-		m.mask(n, p, depth+1)
-		p = unsafe.Add(p, size)
+	for i := range uintptr(count) {
+		m.mask(n, unsafe.Add(p, i*size), depth+1)
 	}
 }
 

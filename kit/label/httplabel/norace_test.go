@@ -1,0 +1,5 @@
+//go:build !race
+
+package httplabel_test
+
+const raceDetector = false
