@@ -19,6 +19,8 @@ type scan struct {
 	text    []byte   // scratch: an unescaped string
 	shown   []byte   // scratch: a masked one
 	closing phase    // what follows the long string that we are in
+	guesses [64]guess
+	turn    uint // the guess for the next name
 }
 
 // phase is what the grammar wants next.
@@ -159,43 +161,108 @@ func (s *scan) run(dst, src []byte, final bool) ([]byte, int, error) {
 	return s.rest(dst, src, done, final)
 }
 
-// members reads the name at i, and also the members after it whose values are strings that pass, as most do: within this
-// loop nothing of the state need be kept. It returns false where src does not hold the name at i whole.
-func (s *scan) members(dst, src []byte, done, i int) (_ []byte, doneNow, at int, whole bool) {
+// members reads the name at i with its colon, and goes on as long as the value is a scalar and another member follows at
+// once, as nearly always: within this loop nothing of the state need be kept. It returns false where src does not hold
+// the name that it has come to whole.
+func (s *scan) members(dst, src []byte, done, i int) (_ []byte, copied, at int, whole bool) {
 	m := s.m
 	next := m.next[int(s.state)*(len(m.names.list)+1):]
 	for {
-		end, escaped := stringEnd(src, i+1)
-		if end < 0 {
-			return dst, done, i, false
-		}
-		name := src[i+1 : end]
-		if m.o.Detect {
-			var hit bool
-			if dst, hit = s.detect(dst, src[done:i], name, escaped); hit {
-				done = end + 1
+		g := &s.guesses[s.turn%uint(len(s.guesses))]
+		s.turn++
+		symbol := g.symbol
+		if n := int(g.n); n > 0 && len(src)-i > n && string(src[i:i+n]) == string(g.text[:n]) {
+			i += n
+		} else {
+			end, escaped := stringEnd(src, i+1)
+			if end < 0 {
+				return dst, done, i, false
 			}
-		}
-		if escaped {
-			s.text = unescape(s.text[:0], name)
-			name = s.text
-		}
-		value := next[m.names.symbol(name)]
-		i = end + 1
-		if i+1 < len(src) && src[i] == ':' && src[i+1] == '"' && m.states[value].act == actPass {
-			end, _ := stringEnd(src, i+2)
-			if end >= 0 && end+2 < len(src) && src[end+1] == ',' && src[end+2] == '"' {
-				i, s.phase = end+2, wantName
-				continue
+			name, hit := src[i+1:end], false
+			if m.o.Detect {
+				if dst, hit = s.detect(dst, src[done:i], name, escaped); hit {
+					done = end + 1
+				}
 			}
+			if escaped {
+				s.text = unescape(s.text[:0], name)
+				name = s.text
+			}
+			symbol = m.names.symbol(name)
+			if end+2 >= len(src) || src[end+1] != ':' {
+				s.value, s.phase = next[symbol], wantColon
+				return dst, done, end + 1, true
+			}
+			if g.n = 0; !hit && !escaped && end+2-i <= len(g.text) {
+				g.n, g.symbol = uint8(copy(g.text[:], src[i:end+2])), symbol
+			}
+			i = end + 2
 		}
-		s.value, s.phase = value, wantColon
-		if i < len(src) && src[i] == ':' { // as nearly always
-			s.phase = wantValue
-			i++
+		value := next[symbol]
+		after, quoted := member(src, i)
+		if after == 0 {
+			s.value, s.phase = value, wantValue
+			return dst, done, i, true
 		}
-		return dst, done, i, true
+		if act := m.states[value].act; act != actPass {
+			dst, done = s.shownMember(dst, src, done, i, after, quoted, act)
+		}
+		i, s.phase = after+1, wantName
 	}
+}
+
+// guess is a name that stood at the same turn in an object before, with its quotes and colon. Objects in a list have the
+// same members in the same order, as a rule: comparing with what is expected costs less than finding where a name ends.
+type guess struct {
+	symbol uint16
+	n      uint8
+	text   [29]byte
+}
+
+// member returns where the scalar at i ends, if a comma and a name follow it at once, and whether it is a string, without
+// or with escapes; 0 where it is no scalar or something else follows.
+func member(src []byte, i int) (end int, quoted quoting) {
+	switch c := src[i]; {
+	case c == '"':
+		var escaped bool
+		if end, escaped = stringEnd(src, i+1); end < 0 {
+			return 0, bare
+		}
+		end++
+		if quoted = plain; escaped {
+			quoted = escapes
+		}
+	case c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-':
+		if end = scalarEnd(src, i); !scalar(src[i:end]) {
+			return 0, bare
+		}
+	}
+	if end+1 >= len(src) || src[end] != ',' || src[end+1] != '"' {
+		return 0, bare
+	}
+	return end, quoted
+}
+
+type quoting uint8
+
+const (
+	bare quoting = iota
+	plain
+	escapes
+)
+
+// shownMember appends what becomes of the scalar src[i:end], which does not pass, after what passes before it.
+func (s *scan) shownMember(dst, src []byte, done, i, end int, quoted quoting, act uint16) ([]byte, int) {
+	var hit bool
+	if quoted == bare {
+		dst, hit = s.scalar(dst, src[done:i], src[i:end], act)
+	} else {
+		dst, hit = s.string(dst, src[done:i], src[i+1:end-1], quoted == escapes, act)
+	}
+	if hit {
+		return dst, end
+	}
+	return dst, done
 }
 
 // rest ends a run that has read all of src.
@@ -262,7 +329,7 @@ func (s *scan) push(object bool) {
 		outer |= 1
 	}
 	s.stack = append(s.stack, outer)
-	s.state, s.object, s.phase = s.value, object, wantItem
+	s.state, s.object, s.phase, s.turn = s.value, object, wantItem, uint(s.value)*16
 	if object {
 		s.phase = wantMember
 	}

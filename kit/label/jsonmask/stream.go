@@ -56,6 +56,9 @@ func (m *Masker) NewWriter(w io.Writer) *Writer {
 
 // Reset has the Writer begin anew, with another Masker and to another writer, and keeps its memory.
 func (w *Writer) Reset(m *Masker, to io.Writer) {
+	if w.m != m {
+		clear(w.guesses[:]) // they are of the other's rules
+	}
 	w.reset()
 	w.m, w.w, w.err, w.carry = m, to, nil, w.carry[:0]
 }

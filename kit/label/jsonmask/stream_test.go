@@ -153,6 +153,27 @@ func TestRulesThatAreWrong(t *testing.T) {
 	}
 }
 
+func TestAWriterIsUsedAgain(t *testing.T) {
+	one := masker(t, jsonmask.Options{Rules: []jsonmask.Rule{{Path: "x", Pass: true}, {Path: "name", Mask: label.Keep(1, 0)}}})
+	other := masker(t, jsonmask.Options{Rules: []jsonmask.Rule{{Path: "name"}, {Path: "x", Mask: label.MaskAll}}})
+	var out bytes.Buffer
+	w := one.NewWriter(&out)
+	for _, m := range []*jsonmask.Masker{one, other, one, jsonmask.Detecting(), other} {
+		w.Reset(m, &out)
+		if _, err := w.Write([]byte(`{"name":"ab","13800000000":"y","x":"z","name":"cd"}`)); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first := `{"name":"a*","13800000000":"y","x":"z","name":"c*"}`
+	second := `{"name":null,"13800000000":"y","x":"******","name":null}`
+	if got := out.String(); got != first+second+first+`{"name":"ab","138****0000":"y","x":"z","name":"cd"}`+second {
+		t.Errorf("%s", got)
+	}
+}
+
 func TestNothingIsAllocated(t *testing.T) {
 	m := masker(t, jsonmask.Options{Rules: rules, Detect: true})
 	in, dst := document(), make([]byte, 0, 1<<20)
