@@ -1,6 +1,7 @@
 package label_test
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -125,4 +126,21 @@ func FuzzCatalog(f *testing.F) {
 			}
 		}
 	})
+}
+
+// The catalogue that the document shows is one.
+func TestDocumentedCatalogue(t *testing.T) {
+	page, err := os.ReadFile("../../doc/label.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, _ := strings.Cut(string(page), "```yaml\n")
+	block, _, _ = strings.Cut(block, "```")
+	c, err := label.ParseCatalog([]byte(block))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if k, ok := c.Category("fishing_licence"); !ok || k.Check("AB12345678") != nil {
+		t.Errorf("%+v", k)
+	}
 }

@@ -152,6 +152,10 @@ func (b *builder) structure(n *node, inherited label.Tag, name string) {
 			b.fail(where, errs.New(errs.Internal, "不支持嵌入未导出类型的指针", "a pointer to an unexported type can't be embedded"))
 			continue
 		}
+		if strings.Contains(said, "*") {
+			b.fail(where, errs.New(errs.Internal, "JSON 名不得含星号", "a name in JSON can't have an asterisk"))
+			continue
+		}
 		tag := inherited
 		if own, ok := b.tag(f, where); ok {
 			tag = raised(own, inherited)

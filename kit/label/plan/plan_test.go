@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -115,12 +116,13 @@ func TestUngradedFailsClosed(t *testing.T) {
 		H string `json:"-"`
 		I map[string]int
 		J any
+		K string `json:"*" grade:"L1"`
 	}
 	_, err := plan.For[bad](plan.New(nil))
 	if !errs.Is(err, errs.Internal) {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"bad.A", "inner.X", "inner.Y", "bad.C", "bad.D", "bad.E", "bad.F", "bad.I", "bad.J"} {
+	for _, name := range []string{"bad.A", "inner.X", "inner.Y", "bad.C", "bad.D", "bad.E", "bad.F", "bad.I", "bad.J", "bad.K"} {
 		if !strings.Contains(err.Error(), name+" ") {
 			t.Errorf("%s is not listed in %v", name, err)
 		}
@@ -130,4 +132,26 @@ func TestUngradedFailsClosed(t *testing.T) {
 			t.Errorf("%s is listed in %v", name, err)
 		}
 	}
+}
+
+// A planner and its plans serve many at once.
+func TestManyAtOnce(t *testing.T) {
+	planner := plan.New(nil)
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for i := range 50 {
+				p, err := plan.For[person](planner)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				got, err := p.Marshal(person{Name: "王小明", Phones: []string{"13800000000"}}, label.L1+label.Grade(i%2))
+				if want := []string{"王**", "王小明"}[i%2]; err != nil || !strings.Contains(string(got), `"name":"`+want+`"`) {
+					t.Errorf("%s, %v", got, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
