@@ -88,7 +88,9 @@ func (m Mask) Append(dst []byte, s string) []byte {
 	}
 	switch m.mode {
 	case maskKeep:
-		return m.appendKept(dst, s)
+		begin := len(dst)
+		dst = append(dst, s...)
+		return dst[:begin+m.keep(dst[begin:])]
 	case maskAll:
 		return append(dst, hidden...)
 	case maskDetect:
@@ -103,42 +105,46 @@ func (m Mask) AppendBytes(dst, s []byte) []byte { return m.Append(dst, view(s)) 
 // Apply returns s as m shows it.
 func (m Mask) Apply(s string) string { return string(m.Append(nil, s)) }
 
-// appendKept shows the ends of s. Most graded values are short and ASCII, where code points are bytes. Elsewhere a code
+// Shorten masks b in place and returns how many bytes of it are left, where m is made by [Keep], which makes nothing
+// longer. It returns false for other masks.
+func (m Mask) Shorten(b []byte) (n int, ok bool) {
+	if m.mode != maskKeep {
+		return 0, false
+	}
+	return m.keep(b), true
+}
+
+// keep hides all but the ends of b. Most graded values are short and ASCII, where code points are bytes. Elsewhere a code
 // point is a byte and the continuation bytes after it, so that what is not UTF-8 is no trouble.
-func (m Mask) appendKept(dst []byte, s string) []byte {
-	head, tail := int(m.head), int(m.tail)
-	runes := len(s)
-	if !ascii(s) {
+func (m Mask) keep(b []byte) int {
+	head, tail, runes := int(m.head), int(m.tail), len(b)
+	if !ascii(b) {
 		runes = 0
-		for i := range len(s) {
-			runes += starts(s[i])
+		for _, c := range b {
+			runes += starts(c)
 		}
 	}
-	if conceals(runes-head-tail, head+tail) {
-		return appendStars(dst, runes)
+	middle := runes - head - tail
+	if conceals(middle, head+tail) {
+		star(b[:runes])
+		return runes
 	}
-	from, to := head, len(s)-tail
-	if runes != len(s) {
-		from, to = 0, len(s)
-		for ; head > 0; head-- {
-			for from++; starts(s[from]) == 0; from++ {
-			}
+	from, to := head, len(b)-tail
+	if runes == len(b) {
+		star(b[from:to])
+		return runes
+	}
+	from, to = 0, len(b)
+	for ; head > 0; head-- {
+		for from++; starts(b[from]) == 0; from++ {
 		}
-		for ; tail > 0; tail-- {
-			for to--; starts(s[to]) == 0; to-- {
-			}
+	}
+	for ; tail > 0; tail-- {
+		for to--; starts(b[to]) == 0; to-- {
 		}
 	}
-	begin := len(dst)
-	dst = append(dst, s...)
-	if runes == len(s) {
-		star(dst[begin+from : begin+to])
-		return dst
-	}
-	middle := runes - int(m.head) - int(m.tail)
-	star(dst[begin+from : begin+from+middle])
-	n := copy(dst[begin+from+middle:], s[to:])
-	return dst[:begin+from+middle+n]
+	star(b[from : from+middle])
+	return from + middle + copy(b[from+middle:], b[to:])
 }
 
 // conceals reports whether a value is hidden whole, because what its ends would leave out is too little.
@@ -153,8 +159,8 @@ func starts(c byte) int {
 }
 
 // ascii reads eight bytes at a time.
-func ascii(s string) bool {
-	b, i, all := unsafe.Slice(unsafe.StringData(s), len(s)), 0, uint64(0)
+func ascii(b []byte) bool {
+	i, all := 0, uint64(0)
 	for ; i+8 <= len(b); i += 8 {
 		all |= binary.LittleEndian.Uint64(b[i:])
 	}
@@ -168,13 +174,6 @@ func star(b []byte) {
 	for n := 1; n > 0; b = b[n:] {
 		n = copy(b, "********************************")
 	}
-}
-
-func appendStars(dst []byte, n int) []byte {
-	for range n {
-		dst = append(dst, '*')
-	}
-	return dst
 }
 
 // view returns b as a string without copying it, for reading while b does not change.

@@ -140,6 +140,26 @@ func TestWhatCannotBeMaskedIsRefused(t *testing.T) {
 	serve(t, routes(label.L1, nil), masking, says(`{"state":"a"`))
 }
 
+// A server behind a proxy would compress and cut its answers if it were asked to.
+func TestWhatAsksForMoreIsNotPassedOn(t *testing.T) {
+	gate, err := routes(label.L1, nil).Add(masking)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := gate.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if len(r.Header) != 1 || r.Header.Get("Accept") != "application/json" {
+			t.Errorf("asked with %v", r.Header)
+		}
+		says(whole)(w, r)
+	}))
+	r, w := httptest.NewRequest("GET", "/", nil), httptest.NewRecorder()
+	r.Header = http.Header{"Accept": {"application/json"}, "Accept-Encoding": {"gzip"}, "Range": {"bytes=1-2"}}
+	h.ServeHTTP(w, r)
+	if w.Code != 200 || len(r.Header) != 3 {
+		t.Errorf("%d, %v", w.Code, r.Header)
+	}
+}
+
 func TestUngradedRoutesAreRefused(t *testing.T) {
 	type bad struct{ A, B string }
 	rs := routes(label.Core, nil)

@@ -39,12 +39,24 @@ func (g *Gate) masked(w http.ResponseWriter, r *http.Request, next http.Handler,
 		*out = writer{json: out.json}
 		g.routes.idle.Put(out)
 	}()
-	next.ServeHTTP(out, r)
+	next.ServeHTTP(out, plain(r))
 	if out.begun && !out.refused {
 		if err := out.json.Close(); err != nil {
 			panic(http.ErrAbortHandler)
 		}
 	}
+}
+
+// plain returns r without what asks for an answer that can't be masked: a compressed one, or a part.
+func plain(r *http.Request) *http.Request {
+	if r.Header["Accept-Encoding"] == nil && r.Header["Range"] == nil {
+		return r
+	}
+	asked := *r
+	asked.Header = r.Header.Clone()
+	delete(asked.Header, "Accept-Encoding")
+	delete(asked.Header, "Range")
+	return &asked
 }
 
 // writer masks an answer.

@@ -254,6 +254,13 @@ const (
 // shownMember appends what becomes of the scalar src[i:end], which does not pass, after what passes before it.
 func (s *scan) shownMember(dst, src []byte, done, i, end int, quoted quoting, act uint16) ([]byte, int) {
 	var hit bool
+	if quoted == plain && act >= actMask {
+		// Copied with what passes before it, and masked there.
+		all := append(dst, src[done:end]...)
+		if n, ok := s.m.masks[act-actMask].Shorten(all[len(all)-(end-i)+1 : len(all)-1]); ok {
+			return append(all[:len(all)-(end-i)+1+n], '"'), end
+		}
+	}
 	if quoted == bare {
 		dst, hit = s.scalar(dst, src[done:i], src[i:end], act)
 	} else {
