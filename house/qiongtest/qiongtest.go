@@ -33,6 +33,7 @@ import (
 type Options struct {
 	Services []*qiong.Service
 	Set      map[string]string // settings, such as "sandbox.speed": "0"
+	File     string            // configuration file; default: none
 	Data     string            // default: a new folder of the test
 	Database string            // PostgreSQL URL; default: SQLite. See Databases
 	Bus      bus.Bus           // default: channels
@@ -99,7 +100,7 @@ func load(t testing.TB, o Options) *config.Config {
 			t.Fatalf("setting %s: %v", k, err)
 		}
 	}
-	cfg, err := config.Load(sections, config.Options{Flags: fs})
+	cfg, err := config.Load(sections, config.Options{Flags: fs, File: o.File})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -280,8 +280,8 @@ func (x *Exchange) hold(f *Feed, transfer string, seq int64, target string, seg 
 	e := errs.As(err)
 	h := &held{ID: x.newID(), Feed: f.Name, Version: int64(f.Version), Transfer: transfer, Seq: seq, Target: target,
 		Offset: seg.Offset, Line: seg.Line, Field: e.Field, Code: e.Code, Reason: e.Msg, Status: open, Created: x.host.Now().UnixMilli()}
-	if e.HasOffset && target == "" && e.Field == "" {
-		h.Offset += e.Offset // within the record; within a field it says nothing of the file
+	if e.HasOffset && target == "" {
+		h.Offset += e.Offset // within the record
 	}
 	h.raw = x.sealer.Seal(seg.Bytes, heldAAD(h.ID))
 	return h

@@ -130,7 +130,7 @@ func (f *Feed) normal(dst []byte, in []recordio.Value, out []recordio.Value) ([]
 		next, err := types[field.Type](dst, in[i].Text, f, field)
 		if err != nil {
 			e := *errs.As(err)
-			e.Field = field.Name
+			e.Field, e.HasOffset = field.Name, false // an offset within the value says nothing of the file
 			if e.Code == "" {
 				e.Code = "value." + field.Type
 			}

@@ -1,0 +1,776 @@
+package exchange_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/qiongdev/qiong"
+	"github.com/qiongdev/qiong/house/qiongtest"
+	"github.com/qiongdev/qiong/kit/auth"
+	"github.com/qiongdev/qiong/kit/client"
+	"github.com/qiongdev/qiong/kit/errs"
+	"github.com/qiongdev/qiong/kit/gm"
+	"github.com/qiongdev/qiong/kit/han/gb18030"
+	"github.com/qiongdev/qiong/kit/keys"
+	"github.com/qiongdev/qiong/kit/label"
+	"github.com/qiongdev/qiong/kit/recordio"
+	"github.com/qiongdev/qiong/kit/table"
+	"github.com/qiongdev/qiong/service/exchange"
+)
+
+const day = "2026-11-20"
+
+// memory is a table in memory, of a database that can go away.
+type memory struct {
+	mu     sync.Mutex
+	spec   table.Spec
+	rows   map[string]table.Row
+	ledger map[string]bool
+	writes int
+	gone   bool
+	refuse string // a key whose row is refused
+}
+
+func newMemory() *memory { return &memory{rows: map[string]table.Row{}, ledger: map[string]bool{}} }
+
+func (m *memory) Write(_ context.Context, batch string, rows []table.Row) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.gone {
+		return errs.New(errs.Unavailable, "数据库不可用", "the database is gone")
+	}
+	if m.ledger[batch] {
+		return nil
+	}
+	for i, r := range rows {
+		if m.refuse != "" && string(r[m.spec.Key]) == m.refuse {
+			return table.Refused(i, "1406")
+		}
+	}
+	m.ledger[batch] = true
+	m.writes++
+	for _, r := range rows {
+		kept := make(table.Row, len(r))
+		for i, v := range r {
+			kept[i] = bytes.Clone(v)
+		}
+		m.rows[string(r[m.spec.Key])] = kept
+	}
+	return nil
+}
+
+func (m *memory) Find(_ context.Context, keys []table.Value) (found []table.Row, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, k := range keys {
+		if r, ok := m.rows[string(k)]; ok {
+			found = append(found, r)
+		}
+	}
+	return found, nil
+}
+
+func (m *memory) Scan(context.Context, string, int64, int) ([]table.Row, int64, error) {
+	return nil, 0, nil
+}
+func (m *memory) Close() error { return nil }
+
+// lab is a house with one feed, a sender's key that it trusts, and a memory for its table.
+type lab struct {
+	t     *testing.T
+	house *qiongtest.House
+	opt   qiongtest.Options
+	data  string
+	city  *memory
+	key   *gm.PrivateKey
+	ops   *client.Client
+	send  *client.Client
+}
+
+const residents = `
+feed: residents
+version: 1
+title: {zh: 常住人口, en: Residents}
+from: {partner: province, format: %s, row: person, naive: beijing%s}
+key: id
+fields:
+  - {name: id, from: 身份证号, type: id-card, required: true, grade: "L3,pii=id_card"}
+  - {name: name, from: 姓名, type: text, required: true, max: 50, grade: "L3,pii=name"}
+  - {name: sex, from: 性别, type: code, codes: {"1": male, "2": female}, grade: L2}
+  - {name: born, from: 出生日期, type: date, grade: L2}
+  - {name: income, from: 收入, type: decimal, grade: L3}
+  - {name: changed, from: 更新时间, type: time, grade: L1}
+to:
+  - name: city
+    encoding: %s
+    columns: {id: SFZH, name: XM, sex: XB, born: CSRQ, income: SR, changed: GXSJ}
+    codes: {sex: {male: "男", female: "女"}}
+    time: "2006-01-02 15:04:05"
+    table: {connection: city, name: JM}
+`
+
+func newLab(t *testing.T, feed, database string) *lab {
+	t.Helper()
+	l := &lab{t: t, city: newMemory(), data: filepath.Join(t.TempDir(), "data")}
+	feeds := t.TempDir()
+	if err := os.WriteFile(filepath.Join(feeds, "feed.yaml"), []byte(feed), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ring, err := keys.Open(filepath.Join(l.data, "keys"), keys.Options{CreateMaster: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l.key, err = gm.GenerateKey(); err != nil {
+		t.Fatal(err)
+	}
+	if err := ring.Trust("exchange.province", l.key.PublicKey()); err != nil {
+		t.Fatal(err)
+	}
+	config := filepath.Join(t.TempDir(), "qiong.yaml")
+	if err := os.WriteFile(config, []byte("exchange: {connections: {city: {driver: memory, dsn: x}}}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	open := func(_ context.Context, _ string, spec table.Spec) (table.Table, error) {
+		l.city.mu.Lock()
+		defer l.city.mu.Unlock()
+		l.city.spec = spec
+		return l.city, nil
+	}
+	l.opt = qiongtest.Options{Data: l.data, Database: database, File: config, Services: []*qiong.Service{exchange.New(map[string]table.Opener{"memory": open})},
+		Set: map[string]string{"exchange.feeds": feeds, "exchange.pause": "50ms"}}
+	l.start()
+	return l
+}
+
+func (l *lab) start() {
+	l.house = qiongtest.Start(l.t, l.opt)
+	l.ops, l.send = l.house.As("ops", auth.Operator), l.house.As("province", auth.Agency)
+}
+
+// manifest announces a file.
+func (l *lab) manifest(id string, file []byte, records int64) string {
+	l.t.Helper()
+	text, err := exchange.Manifest{Feed: "residents", ID: id, Day: day, Records: records, Bytes: int64(len(file)), SM3: gm.SM3(file)}.Sign(l.key)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return string(text)
+}
+
+func (l *lab) announce(manifest string) (v exchange.TransferView, err error) {
+	err = l.send.Do(context.Background(), client.Request{Method: "POST", Path: "/api/exchange/transfers", Body: map[string]string{"manifest": manifest}}, &v)
+	return v, err
+}
+
+func (l *lab) content(id string, offset int64, body io.Reader, header map[string]string) (v exchange.TransferView, err error) {
+	err = l.send.Do(context.Background(), client.Request{Method: "PUT", Path: fmt.Sprintf("/api/exchange/transfers/%s/content?offset=%d", id, offset), Body: body, Header: header}, &v)
+	return v, err
+}
+
+// take sends a whole file and returns the transfer.
+func (l *lab) take(id string, file []byte, records int64) exchange.TransferView {
+	l.t.Helper()
+	v, err := l.announce(l.manifest(id, file, records))
+	if err == nil {
+		v, err = l.content(v.ID, 0, bytes.NewReader(file), nil)
+	}
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return v
+}
+
+func (l *lab) get(path string, out any) {
+	l.t.Helper()
+	if err := l.ops.Do(context.Background(), client.Request{Method: "GET", Path: "/api/exchange" + path}, out); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// delivered waits until every target has the transfer.
+func (l *lab) delivered(id string) (v exchange.TransferView) {
+	l.t.Helper()
+	for range 400 {
+		l.get("/transfers/"+id, &v)
+		done := true
+		for _, d := range v.Deliveries {
+			done = done && d.Status == "done"
+		}
+		if done {
+			return v
+		}
+		time.Sleep(25 * time.Millisecond) // polls a service; nothing here depends on how long it takes
+	}
+	l.t.Fatalf("never delivered: %+v", v)
+	return v
+}
+
+func (l *lab) reconcile(target string) (r exchange.Reconciliation) {
+	l.t.Helper()
+	l.get("/reconciliation?feed=residents&target="+target+"&day="+day, &r)
+	return r
+}
+
+func (l *lab) quarantine() []exchange.HeldView {
+	l.t.Helper()
+	var page struct{ Items []exchange.HeldView }
+	l.get("/quarantine?status=open&limit=200", &page)
+	return page.Items
+}
+
+// person is a record of the province. Its numbers are fakes.
+type person struct{ id, name, sex, born, income, changed string }
+
+// names are rare ones: CJK Extensions A to H, private use, a compatibility ideograph, an emoji.
+var names = []string{"王䶮", "𠮷田𬭎", "㛃·\U00030EDD", "欧阳堃喆", "張\uF9DCA", "字\uE000", "陈😀", "\U0002B740\U0002CEB0"}
+
+func people(n int) []person {
+	all := make([]person, n)
+	for i := range all {
+		all[i] = person{label.FakeIDCard(uint64(i)), names[i%len(names)], []string{"1", "2"}[i%2], "1990/6/15", fmt.Sprintf("%d.50", i), "2024-06-15 09:23:45"}
+	}
+	return all
+}
+
+var columns = recordio.NewColumns("身份证号", "姓名", "性别", "出生日期", "收入", "更新时间")
+
+func (p person) values() []recordio.Value {
+	var all []recordio.Value
+	for _, s := range []string{p.id, p.name, p.sex, p.born, p.income, p.changed} {
+		all = append(all, recordio.Value{Text: []byte(s), Set: s != ""})
+	}
+	return all
+}
+
+func file(f recordio.Format, all []person) []byte {
+	w := &recordio.Writer{Format: f, Columns: columns, Root: "people", Row: "person"}
+	b := w.AppendHead(nil)
+	for i, p := range all {
+		b = w.Append(b, p.values(), i == 0)
+	}
+	return w.AppendTail(b)
+}
+
+func feedOf(f recordio.Format, from, to string) string {
+	if from != "" {
+		from = ", encoding: " + from
+	}
+	return fmt.Sprintf(residents, f, from, to)
+}
+
+// What the province wrote stands in the city's table, in its own encoding, byte for byte, whatever the format.
+func TestFromFileToTable(t *testing.T) {
+	qiongtest.Databases(t, func(t *testing.T, database string) {
+		for _, f := range []recordio.Format{recordio.NDJSON, recordio.JSON, recordio.CSV, recordio.XML} {
+			t.Run(string(f), func(t *testing.T) {
+				from := ""
+				if f == recordio.CSV || f == recordio.XML {
+					from = "gb18030" // a partner may itself write GB 18030
+				}
+				if database != "" {
+					database = qiongtest.Database(t)
+				}
+				l := newLab(t, feedOf(f, from, "gb18030"), database)
+				all := people(2500)
+				data := file(f, all)
+				if from != "" {
+					var err error
+					if data, err = gb18030.V2022.AppendEncode(nil, data); err != nil {
+						t.Fatal(err)
+					}
+				}
+				v := l.take("a.1", data, int64(len(all)))
+				if v.Status != "accepted" || v.Records != int64(len(all)) || v.Quarantined != 0 {
+					t.Fatalf("%+v", v)
+				}
+				l.delivered(v.ID)
+				if len(l.city.rows) != len(all) {
+					t.Fatalf("%d rows of %d", len(l.city.rows), len(all))
+				}
+				for i, p := range all {
+					row := l.city.rows[p.id]
+					name, err := gb18030.V2022.AppendEncode(nil, []byte(p.name))
+					if err != nil {
+						t.Fatal(err)
+					}
+					sex, err := gb18030.V2022.AppendEncode(nil, []byte([]string{"男", "女"}[i%2]))
+					if err != nil {
+						t.Fatal(err)
+					}
+					want := fmt.Sprintf("%q", []string{p.id, string(name), string(sex), "1990-06-15", p.income, "2024-06-15 09:23:45"})
+					if got := fmt.Sprintf("%q", row); got != want {
+						t.Fatalf("row %s, want %s", got, want)
+					}
+				}
+				if r := l.reconcile("city"); !r.Equal || !r.Read || r.Ours.Records != int64(len(all)) || r.Ours != r.Theirs {
+					t.Errorf("%+v", r)
+				}
+			})
+		}
+	})
+}
+
+// A file may come in any pieces; each goes on from the last record that was kept.
+func TestPieces(t *testing.T) {
+	l := newLab(t, feedOf(recordio.NDJSON, "", "gb18030"), "")
+	all := people(5000)
+	data := file(recordio.NDJSON, all)
+	m := l.manifest("pieces", data, int64(len(all)))
+	v, err := l.announce(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.content(v.ID, 1, bytes.NewReader(data[1:]), nil); errs.As(err).Code != "exchange.offset" {
+		t.Errorf("a gap: %v", err)
+	}
+	sizes := []int{1, 100, len(data) / 7, len(data) / 3, len(data)}
+	for _, size := range sizes {
+		end := min(int(v.Offset)+size, len(data))
+		_, err := l.content(v.ID, v.Offset, bytes.NewReader(data[v.Offset:end]), nil)
+		if end < len(data) && errs.As(err).Code != "exchange.incomplete" {
+			t.Fatalf("a piece of %d bytes: %v", size, err)
+		}
+		before := v.Offset
+		if v, err = l.announce(m); err != nil || v.Offset < before || v.Offset > int64(end) {
+			t.Fatalf("after %d bytes: %+v, %v", end, v, err)
+		}
+	}
+	if v.Status != "accepted" || v.Records != int64(len(all)) {
+		t.Fatalf("%+v", v)
+	}
+	// Sent again whole, it is the same transfer, and changes nothing.
+	again, err := l.content(v.ID, 0, bytes.NewReader(data), nil)
+	if err != nil || again.ID != v.ID || again.Records != v.Records {
+		t.Errorf("%+v, %v", again, err)
+	}
+	l.delivered(v.ID)
+	if r := l.reconcile("city"); !r.Equal || r.Ours.Records != int64(len(all)) {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestCompressed(t *testing.T) {
+	l := newLab(t, feedOf(recordio.CSV, "", "gb18030"), "")
+	data := file(recordio.CSV, people(3000))
+	var z bytes.Buffer
+	w := gzip.NewWriter(&z)
+	if _, err := w.Write(data); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	v, err := l.announce(l.manifest("z", data, 3000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	header := map[string]string{"Content-Encoding": "gzip"}
+	if _, err := l.content(v.ID, 0, bytes.NewReader(z.Bytes()[:z.Len()/2]), header); err == nil {
+		t.Error("half of it passes for the whole")
+	}
+	if v, err = l.content(v.ID, 0, bytes.NewReader(z.Bytes()), header); err != nil || v.Status != "accepted" || v.Records != 3000 {
+		t.Errorf("%+v, %v", v, err)
+	}
+	if _, err := l.content(v.ID, 0, strings.NewReader("x"), map[string]string{"Content-Encoding": "br"}); err != nil {
+		t.Logf("an accepted transfer takes nothing more: %v", err)
+	}
+}
+
+// What is not as its manifest says has no effect.
+func TestFilesThatAreRefused(t *testing.T) {
+	l := newLab(t, feedOf(recordio.NDJSON, "", "gb18030"), "")
+	data := file(recordio.NDJSON, people(10))
+	flipped := bytes.Clone(data)
+	flipped[len(flipped)/2] ^= 1
+	for id, tc := range map[string]struct {
+		manifest string
+		body     []byte
+		code     string
+	}{
+		"digest":  {l.manifest("digest", data, 10), bytes.Replace(data, []byte("1990"), []byte("1991"), 1), "manifest.sm3"},
+		"records": {l.manifest("records", data, 11), data, "manifest.records"},
+		"longer":  {l.manifest("longer", data[:len(data)-300], 9), data, "manifest.bytes"},
+		"endless": {l.manifest("endless", bytes.Repeat([]byte("x"), 2<<20), 1), bytes.Repeat([]byte("x"), 2<<20), recordio.CodeTooLong},
+	} {
+		v, err := l.announce(tc.manifest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = l.content(v.ID, 0, bytes.NewReader(tc.body), nil)
+		if errs.As(err).Code != tc.code {
+			t.Errorf("%s: %v (%s)", id, err, errs.As(err).Code)
+		}
+		if v, err = l.announce(tc.manifest); err != nil || v.Status != "refused" || v.Reason == "" {
+			t.Errorf("%s: %+v, %v", id, v, err)
+		}
+	}
+	if len(l.city.rows) != 0 {
+		t.Errorf("%d rows of refused files", len(l.city.rows))
+	}
+}
+
+func TestManifestsThatAreRefused(t *testing.T) {
+	l := newLab(t, feedOf(recordio.NDJSON, "", "gb18030"), "")
+	data := file(recordio.NDJSON, people(1))
+	good := l.manifest("m", data, 1)
+	stranger, err := gm.GenerateKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged, err := exchange.Manifest{Feed: "residents", ID: "m", Day: day, Records: 1, Bytes: 1}.Sign(stranger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := exchange.Manifest{Feed: "nobody", ID: "m", Day: day}.Sign(l.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, code := range map[string]string{
+		string(forged): "manifest.signature",
+		string(other):  "exchange.no-feed",
+		strings.Replace(good, "records 1\n", "records 2\n", 1):  "manifest.signature",
+		strings.Replace(good, "records 1\n", "records 01\n", 1): "manifest.syntax",
+		strings.Replace(good, "manifest/1", "manifest/2", 1):    "manifest.syntax",
+		good + "\n": "manifest.syntax",
+		"x":         "manifest.syntax",
+	} {
+		if _, err := l.announce(text); errs.As(err).Code != code {
+			t.Errorf("%.60q: %v (%s), want %s", text, err, errs.As(err).Code, code)
+		}
+	}
+	if _, err := l.announce(good); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.announce(l.manifest("m", data, 2)); errs.As(err).Code != "exchange.name-used" {
+		t.Errorf("another file of the same name: %v", err)
+	}
+	applicant := l.house.As("somebody", auth.Applicant)
+	if err := applicant.Do(context.Background(), client.Request{Method: "POST", Path: "/api/exchange/transfers", Body: map[string]string{"manifest": good}}, nil); !errs.Is(err, errs.Forbidden) {
+		t.Errorf("an applicant may send: %v", err)
+	}
+}
+
+// Nothing that can't be taken is dropped: it waits with its reason and place, and goes its way once corrected.
+func TestQuarantineOnArrival(t *testing.T) {
+	l := newLab(t, feedOf(recordio.NDJSON, "gb18030", "gb18030"), "")
+	good := people(3)
+	lines := strings.SplitAfter(string(file(recordio.NDJSON, good)), "\n")
+	bad := []string{
+		strings.Replace(lines[1], good[1].id, good[1].id[:17]+"Y", 1),
+		strings.Replace(lines[1], `"1990/6/15"`, `"15/06/1990"`, 1),
+		strings.Replace(lines[1], `"性别":"2"`, `"性别":"9"`, 1),
+		strings.Replace(lines[1], `"姓名"`, `"名字"`, 1),
+		strings.Replace(lines[1], good[1].name, "a\\u0001b", 1),
+		`{"身份证号":` + "\n",
+	}
+	data, err := gb18030.V2022.AppendEncode(nil, []byte(lines[0]+strings.Join(bad, "")+lines[2]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	half, err := gb18030.V2022.AppendEncode(nil, []byte(`{"身份证号":"`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := len(data)
+	data = append(append(data, half...), "\xff\"}\n"...)
+	v := l.take("bad", data, 9)
+	if v.Records != 2 || v.Quarantined != 7 {
+		t.Fatalf("%+v", v)
+	}
+	held := l.quarantine()
+	if len(held) != 7 {
+		t.Fatalf("%d in quarantine", len(held))
+	}
+	byLine := map[int64]exchange.HeldView{}
+	for _, h := range held {
+		byLine[h.Line] = h
+		if strings.Contains(h.Reason, good[1].id) || strings.Contains(h.Reason, good[1].name) {
+			t.Errorf("a value is repeated: %s", h.Reason)
+		}
+	}
+	for line, want := range map[int64]string{2: "id id-card.checksum", 3: "born date.syntax", 4: "sex value.code", 5: " record.unknown", 6: "name value.control", 7: "* json.", 9: " encoding.malformed"} {
+		if got := byLine[line].Field + " " + byLine[line].Code; !strings.HasPrefix(got, want) && !(line == 2 && strings.HasPrefix(got, "id ")) {
+			t.Errorf("line %d: %q, want %q", line, got, want)
+		}
+	}
+	if got := byLine[9].Offset; got != int64(at+len(half)) {
+		t.Errorf("half a character at %d, want %d", got, at+len(half))
+	}
+
+	var shown struct{ Text string }
+	l.get("/quarantine/"+byLine[4].ID, &shown)
+	if !strings.Contains(shown.Text, good[1].name) {
+		t.Errorf("the content of line 4: %q", shown.Text)
+	}
+	l.get("/quarantine/"+byLine[9].ID, &shown)
+	if !strings.HasPrefix(shown.Text, "hex:") {
+		t.Errorf("the content of line 9: %q", shown.Text)
+	}
+
+	fix := map[string]string{"身份证号": good[1].id, "姓名": good[1].name, "性别": "9"}
+	replay := func(h exchange.HeldView, values map[string]string) (v exchange.TransferView, err error) {
+		err = l.ops.Do(context.Background(), client.Request{Method: "POST", Path: "/api/exchange/quarantine/" + h.ID + "/replay", Body: map[string]any{"values": values}}, &v)
+		return v, err
+	}
+	if _, err := replay(byLine[4], fix); errs.As(err).Field != "sex" {
+		t.Errorf("a correction that is wrong: %v", err)
+	}
+	fix["性别"] = "2"
+	corrected, err := replay(byLine[4], fix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := replay(byLine[4], fix); errs.As(err).Code != "exchange.settled" {
+		t.Errorf("replayed twice: %v", err)
+	}
+	if err := l.ops.Do(context.Background(), client.Request{Method: "POST", Path: "/api/exchange/quarantine/" + byLine[7].ID + "/dismiss", Body: map[string]string{"reason": "来源已确认作废"}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	l.delivered(v.ID)
+	l.delivered(corrected.ID)
+	if len(l.city.rows) != 3 || len(l.quarantine()) != 5 {
+		t.Errorf("%d rows, %d in quarantine", len(l.city.rows), len(l.quarantine()))
+	}
+	if r := l.reconcile("city"); !r.Equal || r.Ours.Records != 3 {
+		t.Errorf("%+v", r)
+	}
+}
+
+// A target that lacks characters gets the rest; what it lacks waits for a word that it has.
+func TestQuarantineForATarget(t *testing.T) {
+	l := newLab(t, feedOf(recordio.NDJSON, "", "gbk"), "")
+	all := people(len(names))
+	v := l.take("gbk", file(recordio.NDJSON, all), int64(len(all)))
+	if v.Quarantined != 0 {
+		t.Fatalf("%+v", v)
+	}
+	v = l.delivered(v.ID)
+	lacking := int64(0)
+	for _, n := range names {
+		if _, err := gb18030.GBK.AppendEncode(nil, []byte(n)); err != nil {
+			lacking++
+		}
+	}
+	if d := v.Deliveries[0]; lacking == 0 || d.Quarantined != lacking || d.Delivered != int64(len(all))-lacking {
+		t.Fatalf("%+v, %d names that GBK lacks", d, lacking)
+	}
+	held := l.quarantine()
+	h := held[len(held)-1]
+	if h.Target != "city" || h.Field != "name" || h.Code != "encoding.unmapped" {
+		t.Fatalf("%+v", h)
+	}
+	var shown struct{ Fields map[string]string }
+	l.get("/quarantine/"+h.ID, &shown)
+	if shown.Fields["name"] == "" || shown.Fields["id"] == "" {
+		t.Errorf("%+v", shown)
+	}
+	replay := func(values map[string]string) (v exchange.TransferView, err error) {
+		err = l.ops.Do(context.Background(), client.Request{Method: "POST", Path: "/api/exchange/quarantine/" + h.ID + "/replay", Body: map[string]any{"values": values}}, &v)
+		return v, err
+	}
+	if _, err := replay(nil); errs.As(err).Code != "encoding.unmapped" {
+		t.Errorf("as it is: %v", err)
+	}
+	corrected, err := replay(map[string]string{"name": "王（龙天）"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.delivered(corrected.ID)
+	if row := l.city.rows[shown.Fields["id"]]; row == nil {
+		t.Error("the corrected record is not there")
+	}
+	if r := l.reconcile("city"); !r.Equal {
+		t.Errorf("%+v", r)
+	}
+}
+
+// A row that the target's database refuses waits; the others arrive.
+func TestARowThatTheDatabaseRefuses(t *testing.T) {
+	l := newLab(t, feedOf(recordio.NDJSON, "", "gb18030"), "")
+	all := people(20)
+	l.city.refuse = all[7].id
+	v := l.delivered(l.take("row", file(recordio.NDJSON, all), 20).ID)
+	if d := v.Deliveries[0]; d.Delivered != 19 || d.Quarantined != 1 {
+		t.Errorf("%+v", d)
+	}
+	held := l.quarantine()
+	if len(held) != 1 || held[0].Seq != 8 || held[0].Code != "table.row" {
+		t.Fatalf("%+v", held)
+	}
+	l.city.mu.Lock()
+	l.city.refuse = ""
+	l.city.mu.Unlock()
+	var again exchange.TransferView
+	if err := l.ops.Do(context.Background(), client.Request{Method: "POST", Path: "/api/exchange/quarantine/" + held[0].ID + "/replay", Body: map[string]any{}}, &again); err != nil {
+		t.Fatal(err)
+	}
+	l.delivered(again.ID)
+	if len(l.city.rows) != 20 {
+		t.Errorf("%d rows", len(l.city.rows))
+	}
+}
+
+// A target that is away gets everything when it is back, once, in order, also over a restart of the house.
+func TestATargetThatIsAway(t *testing.T) {
+	l := newLab(t, feedOf(recordio.NDJSON, "", "gb18030"), "")
+	l.city.gone = true
+	all := people(1500)
+	first := l.take("one", file(recordio.NDJSON, all), 1500)
+	all[0].name = "改名"
+	second := l.take("two", file(recordio.NDJSON, all[:1]), 1)
+	var v exchange.TransferView
+	for range 400 {
+		if l.get("/transfers/"+first.ID, &v); v.Deliveries[0].Attempts > 1 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond) // polls a service
+	}
+	if v.Deliveries[0].Attempts < 2 || v.Deliveries[0].Reason == "" {
+		t.Fatalf("%+v", v)
+	}
+	var feeds struct{ Items []exchange.FeedView }
+	l.get("/feeds", &feeds)
+	if target := feeds.Items[0].Targets[0]; target.Transfers != 2 || target.Chunks != 3 || target.Reason == "" {
+		t.Errorf("%+v", target)
+	}
+	l.house.Stop()
+	l.city.gone = false
+	l.start()
+	l.delivered(second.ID)
+	l.delivered(first.ID)
+	if l.city.writes != 3 || string(l.city.rows[all[0].id][1]) != must(gb18030.V2022.AppendEncode(nil, []byte("改名"))) {
+		t.Errorf("%d writes", l.city.writes)
+	}
+	if r := l.reconcile("city"); !r.Equal || r.Superseded != 1 || r.Ours.Records != 1500 {
+		t.Errorf("%+v", r)
+	}
+}
+
+func must(b []byte, err error) string {
+	if err != nil {
+		panic(err)
+	}
+	return string(b)
+}
+
+// Reconciliation names what somebody changed, and what somebody took away.
+func TestDifferences(t *testing.T) {
+	l := newLab(t, feedOf(recordio.NDJSON, "", "gb18030"), "")
+	all := people(500)
+	v := l.take("d", file(recordio.NDJSON, all), 500)
+	l.delivered(v.ID)
+	l.city.mu.Lock()
+	l.city.rows[all[3].id][4] = []byte("1000000.00")
+	l.city.rows[all[5].id][4] = []byte("5.5") // the same number
+	delete(l.city.rows, all[9].id)
+	l.city.mu.Unlock()
+	r := l.reconcile("city")
+	if r.Equal || r.Ours.Records != 500 || r.Theirs.Records != 499 || r.Ours.SM3 == r.Theirs.SM3 {
+		t.Errorf("%+v", r)
+	}
+	if got := fmt.Sprintf("%+v", r.Differences); got != fmt.Sprintf("[{Transfer:%s Seq:4 Missing:false Fields:[income]} {Transfer:%s Seq:10 Missing:true Fields:[]}]", v.ID, v.ID) {
+		t.Errorf("%s", got)
+	}
+}
+
+// Files appear whole, in the target's encoding, with their digest beside them; an interface gets them signed, with a
+// key that makes them count once.
+func TestFilesAndInterfaces(t *testing.T) {
+	folder := t.TempDir()
+	type pushed struct {
+		key, media, signature string
+		body                  []byte
+	}
+	got := make(chan pushed, 10)
+	var fail sync.Once
+	interfaces := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		got <- pushed{r.Header.Get("Idempotency-Key"), r.Header.Get("Content-Type"), r.Header.Get("Signature"), body}
+		fail.Do(func() { w.WriteHeader(http.StatusInternalServerError) }) // it took effect, and the answer is lost
+	}))
+	defer interfaces.Close()
+	feed := feedOf(recordio.NDJSON, "", "gb18030")
+	feed = feed[:strings.Index(feed, "to:")] + fmt.Sprintf(`to:
+  - name: folder
+    columns: {id: 证件, name: 姓名}
+    file: {folder: %s, format: xml, root: 人员, row: 人}
+  - name: interface
+    encoding: gbk
+    push: {url: %q, format: ndjson}
+`, folder, interfaces.URL)
+	l := newLab(t, feed, "")
+	all := people(4)
+	all[0].name, all[1].name = "乚\\\"<&", "俓" // last bytes of GBK that look like marks
+	all[2].name, all[3].name = "丙", "丁"
+	v := l.delivered(l.take("f", file(recordio.NDJSON, all), 4).ID)
+	path := filepath.Join(folder, "residents-"+v.ID+"-0.xml")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := must(gb18030.V2022.AppendDecode(nil, data))
+	if !strings.HasPrefix(text, `<?xml version="1.0" encoding="GB18030"?>`+"\n<人员>\n<人><证件>") || !strings.Contains(text, `<姓名>乚\"&lt;&amp;</姓名>`) {
+		t.Errorf("%s", text)
+	}
+	if ok, err := os.ReadFile(path + ".ok"); err != nil || string(ok) != fmt.Sprintf("%x  %s\n", gm.SM3(data), filepath.Base(path)) {
+		t.Errorf("%q, %v", ok, err)
+	}
+	first, second := <-got, <-got
+	if first.key != second.key || first.key != "residents-"+v.ID+"-0" || !bytes.Equal(first.body, second.body) || first.signature == "" || first.media != "application/x-ndjson; charset=GBK" {
+		t.Errorf("%+v, then %+v", first, second)
+	}
+	line, _, _ := strings.Cut(must(gb18030.GBK.AppendDecode(nil, first.body)), "\n")
+	var record map[string]any
+	if err := json.Unmarshal([]byte(line), &record); err != nil || record["name"] != all[0].name || record["income"] != 0.5 || record["changed"] != "2024-06-15T09:23:45.000+08:00" {
+		t.Errorf("%s: %v", line, err)
+	}
+	if r := l.reconcile("folder"); !r.Equal || r.Read || r.Ours.Records != 4 {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestTooManyBadRecords(t *testing.T) {
+	l := newLab(t, feedOf(recordio.NDJSON, "", "gb18030"), "")
+	l.house.Stop()
+	l.opt.Set["exchange.quarantine"] = "10"
+	l.start()
+	data := bytes.Repeat([]byte("{\"x\":1}\n"), 11)
+	v, err := l.announce(l.manifest("many", data, 11))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.content(v.ID, 0, bytes.NewReader(data), nil); errs.As(err).Code != "exchange.too-many-bad" {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestBacklog(t *testing.T) {
+	l := newLab(t, feedOf(recordio.NDJSON, "", "gb18030"), "")
+	l.city.gone = true
+	l.house.Stop()
+	l.opt.Set["exchange.backlog"] = "1"
+	l.start()
+	data := file(recordio.NDJSON, people(1))
+	l.take("one", data, 1)
+	if _, err := l.announce(l.manifest("two", data, 1)); errs.As(err).Code != "exchange.backlog" || errs.As(err).RetryAfter == 0 {
+		t.Errorf("%v", err)
+	}
+	if _, err := l.announce(l.manifest("one", data, 1)); err != nil {
+		t.Errorf("what is known is answered: %v", err)
+	}
+}
