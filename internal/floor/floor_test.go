@@ -185,8 +185,8 @@ func onlyTests(p *pkg) bool { return len(p.tests) > 0 && len(p.imports) == 0 }
 
 // Adapters are chosen by assembly, and by tests.
 func TestAdaptersAreImportedByAssemblyAlone(t *testing.T) {
-	adapters := []string{"kit/sqldb/sqlite", "kit/sqldb/postgres"}
-	may := []string{"house", "kit/sqldb/sqldbtest", "house/qiongtest"}
+	adapters := []string{"kit/sqldb/sqlite", "kit/sqldb/postgres", "kit/table/mysql", "kit/table/postgres"}
+	may := []string{"cmd/qiong", "house", "kit/sqldb/sqldbtest", "kit/table/tabletest", "house/qiongtest"}
 	for dir, p := range tree(t) {
 		for name := range p.imports {
 			if to, ok := local(name); ok && slices.Contains(adapters, to) && !slices.Contains(may, dir) {
