@@ -12,6 +12,7 @@ package httplabel
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"reflect"
@@ -187,4 +188,20 @@ func (p Pass) Show(v any) (any, error) {
 		return p.gate.out.Mask(v, p.Clearance)
 	}
 	return nil, errs.New(errs.Internal, "应答未经放行", "the answer was not let out").WithCode("grade.mask")
+}
+
+// Marshal returns in JSON what Show returns, without a copy of v; see plan.Plan.Marshal.
+func (p Pass) Marshal(v any) ([]byte, error) {
+	if p.gate == nil || p.gate.out == nil || p.Decision == access.Refused {
+		shown, err := p.Show(v)
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(shown)
+	}
+	clearance := p.Clearance
+	if p.Decision == access.Passed {
+		clearance = label.Core
+	}
+	return p.gate.out.Marshal(v, clearance)
 }

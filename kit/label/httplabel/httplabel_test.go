@@ -196,8 +196,14 @@ func TestTypedAnswers(t *testing.T) {
 	if err != nil || *v.(*answer) != (answer{Name: "王**", State: "x"}) {
 		t.Errorf("%+v, %v", v, err)
 	}
+	if b, err := pass.Marshal(answer{Name: "王小明", State: "x"}); err != nil || string(b) != `{"name":"王**","idCard":"","state":"x"}` {
+		t.Errorf("%s, %v", b, err)
+	}
 	if v, err := (httplabel.Pass{}).Show(1); err == nil {
 		t.Errorf("nobody let %v out", v)
+	}
+	if b, err := (httplabel.Pass{}).Marshal(1); err == nil {
+		t.Errorf("nobody let %s out", b)
 	}
 }
 
