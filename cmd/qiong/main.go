@@ -4,7 +4,11 @@ package main
 import (
 	"github.com/qiongdev/qiong"
 	"github.com/qiongdev/qiong/house"
+	"github.com/qiongdev/qiong/kit/table"
+	"github.com/qiongdev/qiong/kit/table/mysql"
+	"github.com/qiongdev/qiong/kit/table/postgres"
 	"github.com/qiongdev/qiong/service/approval"
+	"github.com/qiongdev/qiong/service/exchange"
 	"github.com/qiongdev/qiong/service/sandbox"
 	"github.com/qiongdev/qiong/tool/apply"
 	"github.com/qiongdev/qiong/tool/demo"
@@ -17,6 +21,7 @@ import (
 var services = []*qiong.Service{
 	sandbox.Service,
 	approval.Service,
+	exchange.New(map[string]table.Opener{"mysql": mysql.Open, "postgres": postgres.Open}),
 }
 
 var tools = []*qiong.Tool{
