@@ -14,7 +14,7 @@ import (
 
 // shipment is what a target is given at once: a chunk's records, written as it wants them.
 type shipment struct {
-	name string // the same whenever the same chunk is sent again
+	name string // the same whenever the same chunk is sent to the same target again, and no other
 	feed *Feed
 	to   *Target
 	day  string
@@ -142,7 +142,7 @@ func (x *Exchange) deliverNext(ctx context.Context, d *delivery) error {
 
 // prepare opens a chunk and writes its records as the target wants them. What it can't have is returned apart.
 func (x *Exchange) prepare(ctx context.Context, f *Feed, to *Target, t *transfer, n int64) (*shipment, []*held, error) {
-	s := &shipment{name: fmt.Sprintf("%s-%s-%d", f.Name, t.ID, n), feed: f, to: to, day: t.Day}
+	s := &shipment{name: fmt.Sprintf("%s-%s-%s-%d", f.Name, to.Name, t.ID, n), feed: f, to: to, day: t.Day}
 	var refused []*held
 	err := x.records(ctx, f, t.ID, n, func(seq int64, values []recordio.Value) error {
 		out := make([]recordio.Value, len(values))

@@ -665,6 +665,17 @@ func must(b []byte, err error) string {
 	return string(b)
 }
 
+// Two targets may be one database: what one has been given, the other still gets.
+func TestTwoTargetsOfOneDatabase(t *testing.T) {
+	feed := feedOf(recordio.NDJSON, "", "gb18030")
+	second := feed[strings.Index(feed, "  - name: city"):]
+	l := newLab(t, feed+strings.Replace(second, "name: city", "name: other", 1), "")
+	v := l.delivered(l.take("two", file(recordio.NDJSON, people(10)), 10).ID)
+	if len(v.Deliveries) != 2 || l.city.writes != 2 {
+		t.Errorf("%d writes for %+v", l.city.writes, v.Deliveries)
+	}
+}
+
 // Reconciliation names what somebody changed, and what somebody took away.
 func TestDifferences(t *testing.T) {
 	l := newLab(t, feedOf(recordio.NDJSON, "", "gb18030"), "")
@@ -718,7 +729,7 @@ func TestFilesAndInterfaces(t *testing.T) {
 	all[0].name, all[1].name = "乚\\\"<&", "俓" // last bytes of GBK that look like marks
 	all[2].name, all[3].name = "丙", "丁"
 	v := l.delivered(l.take("f", file(recordio.NDJSON, all), 4).ID)
-	path := filepath.Join(folder, "residents-"+v.ID+"-0.xml")
+	path := filepath.Join(folder, "residents-folder-"+v.ID+"-0.xml")
 	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -731,7 +742,7 @@ func TestFilesAndInterfaces(t *testing.T) {
 		t.Errorf("%q, %v", ok, err)
 	}
 	first, second := <-got, <-got
-	if first.key != second.key || first.key != "residents-"+v.ID+"-0" || !bytes.Equal(first.body, second.body) || first.signature == "" || first.media != "application/x-ndjson; charset=GBK" {
+	if first.key != second.key || first.key != "residents-interface-"+v.ID+"-0" || !bytes.Equal(first.body, second.body) || first.signature == "" || first.media != "application/x-ndjson; charset=GBK" {
 		t.Errorf("%+v, then %+v", first, second)
 	}
 	line, _, _ := strings.Cut(must(gb18030.GBK.AppendDecode(nil, first.body)), "\n")
