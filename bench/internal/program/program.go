@@ -34,6 +34,7 @@ type Program struct {
 	PID       int
 	Healthy   time.Duration // from its start to the first good answer of /readyz
 	Applicant *client.Client
+	security  *client.Client
 	cmd       *exec.Cmd
 	dir       string
 }
@@ -43,12 +44,17 @@ var (
 	secret  = regexp.MustCompile(`(qiong_[A-Za-z0-9]+)`)
 )
 
-// Start runs `qiong up` with further flags, on any free port.
+// Start runs `qiong up` with further flags, on any free port, in a new folder.
 func Start(ctx context.Context, flags ...string) (*Program, error) {
 	dir, err := os.MkdirTemp("", "qiong-bench-")
 	if err != nil {
 		return nil, err
 	}
+	return StartIn(ctx, dir, flags...)
+}
+
+// StartIn does so in a folder, whose data are in the folder data within; the folder goes with the program.
+func StartIn(ctx context.Context, dir string, flags ...string) (*Program, error) {
 	p := &Program{dir: dir}
 	args := append([]string{"up", "--lang", "en", "--listen", "127.0.0.1:0", "--data", filepath.Join(dir, "data"), "--house.log-level", "error"}, flags...)
 	p.cmd = exec.Command(Path, args...)
@@ -113,11 +119,19 @@ func (p *Program) signIn(ctx context.Context, oneTime string) error {
 		return err
 	}
 	house.Token = answer.Token
-	err := house.Do(ctx, client.Request{Method: "POST", Path: "/api/house/tokens",
-		Body: map[string]any{"id": "bench", "name": "bench", "roles": []string{"applicant"}}}, &answer)
-	p.Applicant = &client.Client{URL: p.URL, Token: answer.Token, Lang: lang.EN, HTTP: &http.Client{
-		Timeout: time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: 1024}}}
+	p.security = house
+	var err error
+	p.Applicant, err = p.As(ctx, "applicant")
 	return err
+}
+
+// As returns a client with a role.
+func (p *Program) As(ctx context.Context, role string) (*client.Client, error) {
+	var answer struct{ Token string }
+	err := p.security.Do(ctx, client.Request{Method: "POST", Path: "/api/house/tokens",
+		Body: map[string]any{"id": "bench", "name": "bench", "roles": []string{role}}}, &answer)
+	return &client.Client{URL: p.URL, Token: answer.Token, Lang: lang.EN, HTTP: &http.Client{
+		Timeout: time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: 1024}}}, err
 }
 
 // Metric reads one metric without labels.
