@@ -4,7 +4,7 @@
 // within the limit that strict JSON allows one reading of, every field known and of its type. Whatever is wrong comes
 // back as an RFC 9457 problem in Chinese or English with the field and byte offset and never with a submitted value;
 // an inner cause goes to the log once and to nobody else. The OpenAPI document is made from the same Go types, and the
-// page that shows it needs no other server.
+// page that shows it needs no other server. Where data are graded, a caller sees of an answer what they are cleared for.
 //
 // Huma (github.com/danielgtaylor/huma) decodes, validates against the types and describes; the standard mux routes.
 package httpapi
@@ -22,6 +22,8 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/qiongdev/qiong/kit/auth"
+	"github.com/qiongdev/qiong/kit/label"
+	"github.com/qiongdev/qiong/kit/label/httplabel"
 	"github.com/qiongdev/qiong/kit/lang"
 )
 
@@ -37,6 +39,9 @@ type Options struct {
 	// BodyTimeout is how long the client may take to send a body; default 30 s. A plain handler's body has it for
 	// each read instead, so that a slow but steady upload is not cut off.
 	BodyTimeout time.Duration
+
+	// Grades hold graded data to those who are cleared for it. Without them nothing is graded, and nothing held back.
+	Grades *httplabel.Routes
 }
 
 // DefaultMaxBody is the limit of a request body where nothing else is said.
@@ -47,6 +52,8 @@ type API struct {
 	o    Options
 	huma huma.API
 	docs docs
+
+	ungraded []error // what Graded tells
 }
 
 // Operation describes one operation.
@@ -70,6 +77,14 @@ type Operation struct {
 	// OwnRules says that the input's Validate checks the body, and its tags only describe it: for hot paths, where
 	// checking the tags costs a second decoding. Strictness, unknown fields and types are checked all the same.
 	OwnRules bool
+
+	// Grade is the grade of what is answered, at least; plain handlers without an Event must have one. Refuse refuses an
+	// answer to whoever is not cleared for all of it; otherwise they see it masked, where it has a type. Clears is what the
+	// operation's own rules clear a caller for, whatever their role: for what is theirs by its nature.
+	Grade  label.Grade
+	Refuse bool
+	Clears label.Grade
+	Event  reflect.Type // plain handlers that answer with Stream: of its data
 
 	Accepts  []string // plain handlers: media types of the request body; any where empty
 	Produces string   // plain handlers: media type of the answer
@@ -117,15 +132,15 @@ func New(o Options) *API {
 // handler. The handler's error becomes a problem by its kind, or, as *Replay, the stored answer. Register panics where
 // the types or op cannot be served: that is a defect of the program, found when it starts.
 func Register[I, O any](api *API, op Operation, handler func(context.Context, *I) (*O, error)) {
-	var body reflect.Type
-	if f, ok := reflect.TypeFor[I]().FieldByName("Body"); ok {
-		body = f.Type
-	}
+	body := bodyOf(reflect.TypeFor[I]())
 	described := api.describe(op)
 	described.MaxBodyBytes = api.maxBody(op) + 1 // huma refuses a body that reaches its limit; ours was there before
 	described.BodyReadTimeout = -1               // the body is in memory by then
 	described.RejectUnknownQueryParameters = true
-	wrap := func(next http.HandlerFunc) http.HandlerFunc { return api.serve(op, body, next) }
+	var gate *httplabel.Gate
+	wrap := func(next http.HandlerFunc) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) { api.serve(op, gate, body, next, w, r) }
+	}
 	huma.Register(scoped{api.huma, humago.NewAdapter(routes{api.o.Mux, wrap}, "")}, described,
 		func(ctx context.Context, in *I) (*O, error) {
 			ex := exchangeOf(ctx)
@@ -142,7 +157,18 @@ func Register[I, O any](api *API, op Operation, handler func(context.Context, *I
 			}
 			return out, nil
 		})
+	// Only now are its parameters described.
+	stored := operationOf(api.huma.OpenAPI().Paths[op.Path], op.Method)
+	gate = api.grade(op.typed(reflect.TypeFor[I](), bodyOf(reflect.TypeFor[O]())), stored)
 	api.docs.add(op)
+}
+
+// bodyOf returns the type of the member Body; nil where there is none.
+func bodyOf(t reflect.Type) reflect.Type {
+	if f, ok := t.FieldByName("Body"); ok {
+		return f.Type
+	}
+	return nil
 }
 
 // Handle serves op with a plain handler: for uploads, downloads and streams. Authentication, roles, the limit of the
@@ -172,8 +198,9 @@ func Handle(api *API, op Operation, handler func(w http.ResponseWriter, r *http.
 				Name: strings.TrimSuffix(name, "}"), In: "path", Required: true, Schema: &huma.Schema{Type: huma.TypeString}})
 		}
 	}
+	gate := api.grade(op.plain(), &described)
 	api.huma.OpenAPI().AddOperation(&described)
-	api.o.Mux.HandleFunc(op.Method+" "+op.Path, api.servePlain(op, handler))
+	api.o.Mux.HandleFunc(op.route(), api.servePlain(op, gate, handler))
 	api.docs.add(op)
 }
 
@@ -239,16 +266,15 @@ func (r routes) HandleFunc(pattern string, handler func(http.ResponseWriter, *ht
 	r.ServeMux.HandleFunc(pattern, r.wrap(handler))
 }
 
-// transform catches what huma refuses and writes our problem in its place. All else passes.
+// transform catches what huma refuses and writes our problem in its place. All else is shown as the caller may see it.
 func (api *API) transform(ctx huma.Context, _ string, v any) (any, error) {
-	refused, ok := v.(*huma.ErrorModel)
-	if !ok {
-		return v, nil
-	}
 	ex := exchangeOf(ctx.Context())
 	if ex == nil {
 		return nil, errors.New("httpapi: an operation was served without its exchange")
 	}
-	ex.fail(translate(refused, ex.body))
-	return nil, nil
+	if refused, ok := v.(*huma.ErrorModel); ok {
+		ex.fail(translate(refused, ex.body))
+		return nil, nil
+	}
+	return ex.show(v)
 }

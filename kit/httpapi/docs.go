@@ -14,6 +14,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/qiongdev/qiong/kit/errs"
+	"github.com/qiongdev/qiong/kit/label/apidoc"
 	"github.com/qiongdev/qiong/kit/lang"
 )
 
@@ -47,6 +48,9 @@ func (api *API) OpenAPI() ([]byte, error) {
 	if d.document == nil {
 		// Huma registers its own error model beside ours; nothing refers to it.
 		delete(api.huma.OpenAPI().Components.Schemas.Map(), "ErrorModel")
+		if api.o.Grades != nil {
+			apidoc.Schemas(api.huma.OpenAPI(), api.o.Grades.Planner())
+		}
 		document, err := json.Marshal(api.huma.OpenAPI())
 		if err != nil {
 			return nil, err

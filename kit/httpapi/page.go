@@ -11,13 +11,13 @@ import (
 // Page is one page of a list.
 type Page[T any] struct {
 	Items []T    `json:"items"`
-	Next  string `json:"next,omitempty" doc:"cursor of the next page; absent on the last"`
+	Next  string `json:"next,omitempty" grade:"L1" doc:"cursor of the next page; absent on the last"`
 }
 
 // PageQuery is the part of an input struct that asks for a page; embed it.
 type PageQuery struct {
-	Limit  int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"每页条数 / items a page"`
-	Cursor string `query:"cursor" maxLength:"1024" doc:"上一页的 next / next of the page before"`
+	Limit  int    `query:"limit" grade:"L1" minimum:"1" maximum:"200" default:"50" doc:"每页条数 / items a page"`
+	Cursor string `query:"cursor" grade:"L1" maxLength:"1024" doc:"上一页的 next / next of the page before"`
 }
 
 // Position returns the position the cursor stands for; empty for the first page. The error is of kind Invalid and names

@@ -15,6 +15,7 @@ const problemType = "application/problem+json"
 
 // Problem is an RFC 9457 problem document.
 type Problem struct {
+	_       struct{}  `grade:"L1"`
 	Type    string    `json:"type" doc:"urn:qiong:problem:<code or kind>"`
 	Title   string    `json:"title" doc:"the kind, in words"`
 	Status  int       `json:"status" doc:"HTTP status"`
@@ -31,11 +32,12 @@ type Problem struct {
 
 // Finding is one of several things wrong with a request.
 type Finding struct {
-	Detail string `json:"detail"`
-	Code   string `json:"code,omitempty"`
-	Field  string `json:"field,omitempty"`
-	Offset *int64 `json:"offset,omitempty" doc:"byte offset in the request body"`
-	Line   int    `json:"line,omitempty"`
+	_      struct{} `grade:"L1"`
+	Detail string   `json:"detail"`
+	Code   string   `json:"code,omitempty"`
+	Field  string   `json:"field,omitempty"`
+	Offset *int64   `json:"offset,omitempty" doc:"byte offset in the request body"`
+	Line   int      `json:"line,omitempty"`
 }
 
 // titles are the kinds in words.
@@ -116,6 +118,7 @@ func (p Problem) write(w http.ResponseWriter, l lang.Lang) {
 	for _, name := range []string{"Etag", "Content-Length", "Content-Encoding", "Last-Modified"} {
 		h.Del(name)
 	}
+	lower(h)
 	h.Set("Content-Type", problemType)
 	h.Set("Content-Language", string(l))
 	h.Set("Cache-Control", "no-store")

@@ -22,6 +22,7 @@ import (
 
 	"github.com/qiongdev/qiong/kit/auth"
 	"github.com/qiongdev/qiong/kit/errs"
+	"github.com/qiongdev/qiong/kit/label/httplabel"
 	"github.com/qiongdev/qiong/kit/lang"
 	"github.com/qiongdev/qiong/kit/strictjson"
 )
@@ -47,6 +48,8 @@ type Call struct {
 // exchange is one request being answered.
 type exchange struct {
 	api   *API
+	gate  *httplabel.Gate
+	pass  httplabel.Pass
 	r     *http.Request
 	reply *reply
 	body  []byte
@@ -71,40 +74,38 @@ func CallFrom(ctx context.Context) Call {
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 // serve is what happens around a registered handler.
-func (api *API) serve(op Operation, body reflect.Type, next http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		ex, ctx := api.exchange(op, w, r)
-		defer ex.recover()
-		ctx, err := ex.admit(ctx, op)
-		if err != nil {
-			ex.fail(err)
-			return
-		}
-		buf := buffers.Get().(*bytes.Buffer)
-		defer func() {
-			if buf.Cap() <= maxIdle {
-				buf.Reset()
-				buffers.Put(buf)
-			}
-		}()
-		if err := ex.readBody(buf, op, body); err != nil {
-			ex.fail(err)
-			return
-		}
-		request := r.WithContext(ctx)
-		request.Body = io.NopCloser(bytes.NewReader(ex.body))
-		if media := r.Header.Get("Content-Type"); len(ex.body) > 0 && media != jsonType {
-			request.Header = r.Header.Clone() // huma knows this one spelling
-			request.Header.Set("Content-Type", jsonType)
-		}
-		next(ex.reply, request)
+func (api *API) serve(op Operation, gate *httplabel.Gate, body reflect.Type, next http.HandlerFunc, w http.ResponseWriter, r *http.Request) {
+	ex, ctx := api.exchange(op, gate, w, r)
+	defer ex.recover()
+	ctx, err := ex.admit(ctx, op)
+	if err != nil {
+		ex.fail(err)
+		return
 	}
+	buf := buffers.Get().(*bytes.Buffer)
+	defer func() {
+		if buf.Cap() <= maxIdle {
+			buf.Reset()
+			buffers.Put(buf)
+		}
+	}()
+	if err := ex.readBody(buf, op, body); err != nil {
+		ex.fail(err)
+		return
+	}
+	request := r.WithContext(ctx)
+	request.Body = io.NopCloser(bytes.NewReader(ex.body))
+	if media := r.Header.Get("Content-Type"); len(ex.body) > 0 && media != jsonType {
+		request.Header = r.Header.Clone() // huma knows this one spelling
+		request.Header.Set("Content-Type", jsonType)
+	}
+	next(ex.reply, request)
 }
 
 // servePlain is what happens around a plain handler.
-func (api *API) servePlain(op Operation, handler func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
+func (api *API) servePlain(op Operation, gate *httplabel.Gate, handler func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		ex, ctx := api.exchange(op, w, r)
+		ex, ctx := api.exchange(op, gate, w, r)
 		defer ex.recover()
 		ctx, err := ex.admit(ctx, op)
 		if err == nil {
@@ -125,9 +126,9 @@ func (api *API) servePlain(op Operation, handler func(http.ResponseWriter, *http
 	}
 }
 
-func (api *API) exchange(op Operation, w http.ResponseWriter, r *http.Request) (*exchange, context.Context) {
-	ex := &exchange{api: api, r: r, reply: &reply{ResponseWriter: w}}
-	ex.call = Call{Route: op.Method + " " + op.Path, Lang: langOf(r), Trace: traceOf(r.Context())}
+func (api *API) exchange(op Operation, gate *httplabel.Gate, w http.ResponseWriter, r *http.Request) (*exchange, context.Context) {
+	ex := &exchange{api: api, gate: gate, r: r, reply: &reply{ResponseWriter: w}}
+	ex.call = Call{Route: op.route(), Lang: langOf(r), Trace: traceOf(r.Context())}
 	if r.ContentLength != 0 {
 		// The deadline stands until the body has been read whole: where it is refused unread, net/http still drains the
 		// rest of it, and would wait for a stalled client for ever. A writer without deadlines (a test's) has none.
@@ -136,7 +137,7 @@ func (api *API) exchange(op Operation, w http.ResponseWriter, r *http.Request) (
 	return ex, context.WithValue(r.Context(), exchangeKey{}, ex)
 }
 
-// admit asks who sends the request, whether they may, and for the key.
+// admit asks who sends the request, whether they may, whether they are cleared, and for the key.
 func (ex *exchange) admit(ctx context.Context, op Operation) (context.Context, error) {
 	if !op.Public {
 		p, err := ex.api.o.Auth.Authenticate(ctx, ex.r)
@@ -148,6 +149,9 @@ func (ex *exchange) admit(ctx context.Context, op Operation) (context.Context, e
 			return ctx, err
 		}
 		ex.call.Principal = p
+	}
+	if err := ex.enter(ctx); err != nil {
+		return ctx, err
 	}
 	if !op.Idempotent {
 		return ctx, nil
@@ -281,8 +285,11 @@ func (ex *exchange) fail(err error) {
 	defer ex.reply.close()
 	var stored *Replay
 	if errors.As(err, &stored) {
-		stored.write(ex.reply)
-		return
+		var shown Stored
+		if shown, err = ex.resend(stored.Stored); err == nil {
+			(&Replay{shown, stored.First}).write(ex.reply)
+			return
+		}
 	}
 	ex.api.log(ex.r, err)
 	writeProblem(ex.reply, ex.call.Lang, ex.call.Trace, err)

@@ -30,7 +30,7 @@ type SendFunc = func(id, event string, data any) error
 // and has its own write deadline; a comment every 15 s keeps the connection known to be alive. The context that produce
 // gets ends when the client goes and when the server drains (see [NewServer]); produce then returns, and the client
 // comes back to the successor with Last-Event-ID. An error that produce returns before its context ended is sent as an
-// event named "problem". Stream itself returns an error only where it could not begin.
+// event named "problem". Of the data of each event a caller sees what they are cleared for. Stream itself returns an error only where it could not begin.
 func Stream(w http.ResponseWriter, r *http.Request, produce func(ctx context.Context, send SendFunc) error) error {
 	s := &stream{w: w, control: http.NewResponseController(w)}
 	h := w.Header()
@@ -51,7 +51,15 @@ func Stream(w http.ResponseWriter, r *http.Request, produce func(ctx context.Con
 		defer close(beaten)
 		s.beat(ctx, cancel)
 	}()
-	err := produce(ctx, func(id, event string, data any) error { return s.send(ctx, id, event, data) })
+	ex := exchangeOf(r.Context())
+	err := produce(ctx, func(id, event string, data any) (err error) {
+		if ex != nil && ex.gate != nil && ex.gate.Plan() != nil {
+			if data, err = ex.pass.Show(data); err != nil {
+				return err
+			}
+		}
+		return s.send(ctx, id, event, data)
+	})
 	if err != nil && ctx.Err() == nil {
 		_ = s.send(ctx, "", "problem", ProblemOf(err, langOf(r), traceOf(r.Context())))
 	}

@@ -42,6 +42,10 @@ type Route struct {
 	Grade  label.Grade  // at least; required where Out is nil
 	Policy access.Policy
 
+	// Clears is what passing the route's own rules clears a caller for, whatever their clearance elsewhere: for answers that
+	// are the caller's by their nature, such as a credential that has just been issued. Accesses are recorded all the same.
+	Clears label.Grade
+
 	// Masker masks answers whose type nobody has, such as those of a proxied server, under the policy access.Mask.
 	Masker *jsonmask.Masker
 }
@@ -71,6 +75,7 @@ func New(o Options) *Routes {
 // Gate stands before one route.
 type Gate struct {
 	routes *Routes
+	guard  access.Guard
 	route  Route
 	in     *plan.Plan
 	out    *plan.Plan
@@ -82,7 +87,7 @@ type Gate struct {
 
 // Add returns the gate of a route. The error, of kind Internal, lists every field without a grade.
 func (rs *Routes) Add(r Route) (*Gate, error) {
-	g := &Gate{routes: rs, route: r, shown: r.Grade}
+	g := &Gate{routes: rs, guard: clearing(rs.o.Guard, r.Clears), route: r, shown: r.Grade}
 	var found []error
 	for _, side := range []struct {
 		typ  reflect.Type
@@ -116,6 +121,22 @@ func (rs *Routes) Add(r Route) (*Gate, error) {
 	}
 	return g, g.compile()
 }
+
+// clearing is a guard to whom everybody is cleared for c at least.
+func clearing(g access.Guard, c label.Grade) access.Guard {
+	if c == label.Ungraded {
+		return g
+	}
+	known := g.Clearance
+	g.Clearance = func(ctx context.Context) (string, label.Grade) {
+		who, own := known(ctx)
+		return who, max(own, c)
+	}
+	return g
+}
+
+// Planner returns what makes the plans of the routes.
+func (rs *Routes) Planner() *plan.Planner { return rs.o.Planner }
 
 // compile makes the maskers of wrapped handlers.
 func (g *Gate) compile() error {
@@ -169,9 +190,13 @@ type Pass struct {
 	Clearance label.Grade
 }
 
-// Enter decides about a request, records it, and sets X-Data-Grade among h. The errors are those of access.Guard.Enter.
+// Enter decides about a request, records it, and sets X-Data-Grade among h. The errors are those of access.Guard.Enter. A
+// nil Gate, which is what a route that could not be added has, lets nobody in.
 func (g *Gate) Enter(ctx context.Context, h http.Header) (Pass, error) {
-	d, c, err := g.routes.o.Guard.Enter(ctx, g.route.Name, g.shown, g.grade, g.route.Policy)
+	if g == nil {
+		return Pass{}, errs.New(errs.Internal, "路由未完整定级", "the route is not wholly graded").WithCode("grade.missing")
+	}
+	d, c, err := g.guard.Enter(ctx, g.route.Name, g.shown, g.grade, g.route.Policy)
 	if err != nil {
 		return Pass{}, err
 	}
@@ -187,7 +212,7 @@ func (p Pass) Show(v any) (any, error) {
 	case p.Decision == access.Masked && p.gate.out != nil:
 		return p.gate.out.Mask(v, p.Clearance)
 	}
-	return nil, errs.New(errs.Internal, "应答未经放行", "the answer was not let out").WithCode("grade.mask")
+	return nil, notLetOut()
 }
 
 // Marshal returns in JSON what Show returns, without a copy of v; see plan.Plan.Marshal.
@@ -204,4 +229,20 @@ func (p Pass) Marshal(v any) ([]byte, error) {
 		clearance = label.Core
 	}
 	return p.gate.out.Marshal(v, clearance)
+}
+
+// Append appends an answer that is in JSON already, whole documents of the route's type, to dst as the caller may see it.
+func (p Pass) Append(dst, body []byte) ([]byte, error) {
+	switch {
+	case p.Decision == access.Passed:
+		return append(dst, body...), nil
+	case p.Decision == access.Masked:
+		return p.gate.masks[p.Clearance].Append(dst, body)
+	}
+	return nil, notLetOut()
+}
+
+// notLetOut is the error of an answer that no gate let out.
+func notLetOut() error {
+	return errs.New(errs.Internal, "应答未经放行", "the answer was not let out").WithCode("grade.mask")
 }
