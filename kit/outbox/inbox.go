@@ -11,6 +11,7 @@ import (
 
 	"github.com/qiongdev/qiong/kit/bus"
 	"github.com/qiongdev/qiong/kit/errs"
+	"github.com/qiongdev/qiong/kit/label"
 	"github.com/qiongdev/qiong/kit/sqldb"
 )
 
@@ -29,6 +30,11 @@ type Inbox struct {
 	Now      func() time.Time
 	Log      *slog.Logger
 	Handle   map[string]Handler // by event type
+
+	// Clearance is the highest grade of messages that the consumer may be told. What is above, and what has no grade, is
+	// not handled: it becomes a dead letter at once. The zero Clearance is told nothing.
+	Clearance label.Grade
+
 	// Context prepares the handler's context from the message, such as its trace. It may be nil.
 	Context func(ctx context.Context, m Message) context.Context
 
@@ -56,6 +62,7 @@ func (in *Inbox) Run(ctx context.Context) error {
 			in.Log.Error("a message can't be read", "consumer", in.Consumer, "err", err)
 			return
 		}
+		m.Grade = graver(b.Header[label.Header], m.Grade)
 		h := fnv.New32a()
 		_, _ = h.Write([]byte(m.Key)) // never fails
 		select {
@@ -98,6 +105,11 @@ func (in *Inbox) handle(ctx context.Context, m Message) ack {
 	if in.Context != nil {
 		ctx = in.Context(ctx, m)
 	}
+	if grade := gradeOf(m.Grade); !in.Clearance.Clears(grade) {
+		a.Failed, a.Final, a.Reason = true, true, fmt.Sprintf("the message is of grade %s, and the consumer is cleared for %s", grade, in.Clearance)
+		in.Log.WarnContext(ctx, "a message was refused", "consumer", in.Consumer, "message", m.ID, "type", m.Type, "grade", grade, "clearance", in.Clearance)
+		return a
+	}
 	err := in.DB.Write(ctx, sqldb.Durable, func(tx *sqldb.Tx) error {
 		n, err := tx.Exec(ctx, `INSERT INTO local_inbox (producer, message_id, consumer, handled_at) VALUES ($1, $2, $3, $4)
 			ON CONFLICT (producer, message_id, consumer) DO NOTHING`, m.Producer, m.ID, in.Consumer, in.Now().UnixMilli())
@@ -111,6 +123,24 @@ func (in *Inbox) handle(ctx context.Context, m Message) ack {
 		a.Failed, a.Reason, a.Final = true, errs.KindOf(err).String(), final(err)
 	}
 	return a
+}
+
+// gradeOf reads a grade; what can't be read is no grade.
+func gradeOf(s string) label.Grade {
+	g, err := label.ParseGrade(s)
+	if err != nil {
+		return label.Ungraded
+	}
+	return g
+}
+
+// graver returns which of a message's grades counts: that of the bus header, where a bus on the way may have raised it,
+// or that of the message itself.
+func graver(header, own string) string {
+	if a, b := gradeOf(header), gradeOf(own); a > b && b != label.Ungraded {
+		return header
+	}
+	return own
 }
 
 func final(err error) bool {

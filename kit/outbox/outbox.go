@@ -5,7 +5,8 @@
 // delivery row a consumer. The relay of a [Box] sends what is due, again and again with growing pauses until it is
 // acknowledged; of a key's messages a consumer has one unacknowledged at a time, so they are handled in order. The
 // consumer's [Inbox] records the message in the transaction of the handler's own changes, and acknowledges after the
-// commit. What is never acknowledged becomes a dead letter with its reason, until somebody requeues it.
+// commit. The grade of an event's data goes with it, in the row and in the bus header: a consumer that is not cleared for
+// it is refused it. What is refused or never acknowledged becomes a dead letter with its reason, until somebody requeues it.
 //
 // The relay looks for rows by status, never by "ids greater than the last": on PostgreSQL a smaller id may be committed
 // after a greater one, and is sent all the same.
@@ -52,7 +53,7 @@ type Event struct {
 	Key     string // of the thing it is about; its events are delivered in order
 	Act     bool   // whether evidence anchors it
 	Version int    // of Data's schema
-	Grade   string // the highest grade of Data's fields
+	Grade   string // the highest grade of Data's fields, as label.Grade writes it; without one nobody is told
 	Trace   string // W3C traceparent
 	Data    any    // encoded as JSON
 }

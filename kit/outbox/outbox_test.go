@@ -13,6 +13,7 @@ import (
 	"github.com/qiongdev/qiong/kit/bus"
 	"github.com/qiongdev/qiong/kit/bus/bustest"
 	"github.com/qiongdev/qiong/kit/errs"
+	"github.com/qiongdev/qiong/kit/label"
 	"github.com/qiongdev/qiong/kit/outbox"
 	"github.com/qiongdev/qiong/kit/sqldb"
 	"github.com/qiongdev/qiong/kit/sqldb/sqldbtest"
@@ -66,7 +67,7 @@ func (r *road) start() (stop func()) {
 	}
 	r.box = box
 	in := &outbox.Inbox{Consumer: "stock", DB: r.to, Bus: r.bus, Now: r.now, Log: slog.New(slog.DiscardHandler),
-		Handle: map[string]outbox.Handler{"sold": r.handle, "peek": r.handle}}
+		Handle: map[string]outbox.Handler{"sold": r.handle, "peek": r.handle}, Clearance: label.L2}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	for _, run := range []func(context.Context) error{box.Run, in.Run} {
@@ -101,8 +102,13 @@ func (r *road) handle(_ context.Context, tx *sqldb.Tx, m outbox.Message) error {
 
 func (r *road) tell(event, key string, n int) {
 	r.t.Helper()
+	r.tellGraded(event, key, "L2", n)
+}
+
+func (r *road) tellGraded(event, key, grade string, n int) {
+	r.t.Helper()
 	err := r.from.Write(context.Background(), sqldb.Durable, func(tx *sqldb.Tx) error {
-		return r.box.Publish(context.Background(), tx, outbox.Event{Type: event, Key: key, Data: told{n}})
+		return r.box.Publish(context.Background(), tx, outbox.Event{Type: event, Key: key, Grade: grade, Data: told{n}})
 	})
 	if err != nil {
 		r.t.Fatal(err)
@@ -206,7 +212,7 @@ func TestALateCommitIsNotSkipped(t *testing.T) {
 		go func() {
 			defer close(done)
 			err := db.Write(context.Background(), sqldb.Durable, func(tx *sqldb.Tx) error {
-				err := r.box.Publish(context.Background(), tx, outbox.Event{Type: "sold", Key: "early", Data: told{1}})
+				err := r.box.Publish(context.Background(), tx, outbox.Event{Type: "sold", Key: "early", Grade: "L1", Data: told{1}})
 				close(written)
 				<-release
 				return err
@@ -300,7 +306,7 @@ func TestAMessageWithoutConsumerIsKeptAndHarmless(t *testing.T) {
 	r := newRoad(t, sqldbtest.SQLite(t), sqldbtest.SQLite(t), bus.NewLocal())
 	defer r.start()()
 	r.tell("nobody cares", "a", 1)
-	rows, _, err := r.box.First(outbox.Event{Type: "sold", Key: "new", Data: told{7}})
+	rows, _, err := r.box.First(outbox.Event{Type: "sold", Key: "new", Grade: "L1", Data: told{7}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -311,7 +317,7 @@ func TestAMessageWithoutConsumerIsKeptAndHarmless(t *testing.T) {
 	if n, _ := sqldb.Value[int64](t.Context(), r.from, "SELECT count(*) FROM local_message"); n != 2 {
 		t.Errorf("%d messages", n)
 	}
-	if _, _, err := r.box.First(outbox.Event{Type: "sold", Key: "x", Data: func() {}}); err == nil {
+	if _, _, err := r.box.First(outbox.Event{Type: "sold", Key: "x", Grade: "L1", Data: func() {}}); err == nil {
 		t.Error("data that is not JSON was taken")
 	}
 }

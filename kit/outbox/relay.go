@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/qiongdev/qiong/kit/bus"
+	"github.com/qiongdev/qiong/kit/label"
 	"github.com/qiongdev/qiong/kit/sqldb"
 )
 
@@ -94,7 +95,7 @@ func (b *Box) relay(ctx context.Context) (time.Duration, error) {
 		if err != nil {
 			return b.Poll, fmt.Errorf("message %d: %w", d.ID, err)
 		}
-		m := bus.Message{Key: d.Key, Header: map[string]string{"grade": d.Grade, "traceparent": d.Trace, "producer": d.Producer}, Body: body}
+		m := bus.Message{Key: d.Key, Header: map[string]string{label.Header: d.Grade, "traceparent": d.Trace, "producer": d.Producer}, Body: body}
 		if err := b.Bus.Publish(ctx, consumerTopic(d.consumer), m); err != nil {
 			return b.Poll, fmt.Errorf("message %d to %s: %w", d.ID, d.consumer, err)
 		}
