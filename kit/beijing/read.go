@@ -60,16 +60,15 @@ func ReadTime(s string, naive Naive) (time.Time, error) {
 // 2024年6月15日. It returns the day's beginning. A time behind it is taken where it is midnight without a zone, as
 // databases write dates.
 func ReadDate(s string) (time.Time, error) {
-	bad := errs.New(errs.Invalid, "应为日期，如 2024-06-15", "must be a date such as 2024-06-15").WithCode("date.syntax")
 	r := reader{s: s}
 	year, month, day, ok := r.date()
 	if !ok {
-		return time.Time{}, bad
+		return time.Time{}, noDate()
 	}
 	if r.s != "" {
 		h, m, sec, nano, ok := r.clock()
 		if !ok || r.s != "" || h+m+sec+nano != 0 {
-			return time.Time{}, bad
+			return time.Time{}, noDate()
 		}
 	}
 	t := time.Date(year, time.Month(month), day, 0, 0, 0, 0, Zone)
@@ -82,6 +81,10 @@ func ReadDate(s string) (time.Time, error) {
 func noTime() error {
 	return errs.New(errs.Invalid, "应为时间，如 2024-06-15T09:23:45.123+08:00 或 2024-06-15 09:23:45",
 		"must be a time such as 2024-06-15T09:23:45.123+08:00 or 2024-06-15 09:23:45").WithCode("time.syntax")
+}
+
+func noDate() error {
+	return errs.New(errs.Invalid, "应为日期，如 2024-06-15", "must be a date such as 2024-06-15").WithCode("date.syntax")
 }
 
 // reader takes the parts of a time off the front of a text.

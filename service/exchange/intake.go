@@ -23,14 +23,16 @@ const (
 	chunkBytes   = 512 << 10
 )
 
-// batch is some records on their way from the file into a chunk.
+// batch is some records on their way from the file into a chunk. Its memory is used again for later ones.
 type batch struct {
 	n       int64 // of the batch, from 0
 	seq     int64 // of the first record, from 1
 	records []recordio.Segment
-	arena   []byte
+	arena   []byte   // their bytes
 	after   progress // where the file stands behind it
 	done    chan outcome
+
+	packed, text, utf8 []byte // while it is checked
 }
 
 // outcome is what became of a batch.
@@ -117,13 +119,17 @@ func (in *intake) run(ctx context.Context, r io.Reader) (progress, error) {
 	workers := runtime.GOMAXPROCS(0)
 	work := make(chan *batch)
 	ordered := make(chan *batch, workers)
+	free := make(chan *batch, 2*workers)
+	for range cap(free) {
+		free <- &batch{done: make(chan outcome, 1)}
+	}
 	last := in.from
 	var ended error // why the file could not be read on; what was read before is committed all the same
 	n := in.t.Chunks
 	g.Go(func() error {
 		defer close(work)
 		defer close(ordered)
-		ended = in.split(r, n, func(b *batch) error {
+		ended = in.split(ctx, r, n, free, func(b *batch) error {
 			for _, to := range []chan<- *batch{ordered, work} {
 				select {
 				case to <- b:
@@ -151,6 +157,7 @@ func (in *intake) run(ctx context.Context, r io.Reader) (progress, error) {
 					return err
 				}
 				last = b.after
+				free <- b // there is room for all
 			case <-ctx.Done():
 				return ctx.Err()
 			}
@@ -164,13 +171,19 @@ func (in *intake) run(ctx context.Context, r io.Reader) (progress, error) {
 }
 
 // split cuts the file into batches. Where reading fails, what was read whole before is a batch all the same.
-func (in *intake) split(r io.Reader, n int64, send func(*batch) error) error {
+func (in *intake) split(ctx context.Context, r io.Reader, n int64, free <-chan *batch, send func(*batch) error) error {
 	source := in.feed.From
 	opt := recordio.Options{Row: source.Row, Wide: source.Encoding.gb, Passed: func(b []byte) { in.digest.Write(b) }}
 	s := recordio.NewSplitter(r, source.Format, opt, in.from.Split)
 	seq := in.from.Seq
 	for {
-		b := &batch{n: n, seq: seq + 1, done: make(chan outcome, 1)}
+		var b *batch
+		select {
+		case b = <-free:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		b.n, b.seq = n, seq+1
 		err := in.fill(b, s)
 		seq += int64(len(b.records))
 		if len(b.records) > 0 || err == io.EOF {
@@ -195,7 +208,7 @@ func (in *intake) split(r io.Reader, n int64, send func(*batch) error) error {
 
 // fill puts records into b until it is full.
 func (in *intake) fill(b *batch, s *recordio.Splitter) error {
-	b.arena = make([]byte, 0, chunkBytes/4)
+	b.arena, b.records = b.arena[:0], b.records[:0]
 	for len(b.records) < chunkRecords && len(b.arena) < chunkBytes {
 		seg, err := s.Next()
 		if err != nil {
@@ -222,14 +235,14 @@ func (in *intake) check(b *batch) (out outcome) {
 }
 
 func (in *intake) checkAll(b *batch, p *recordio.Parser) (out outcome) {
-	var packed, text, utf8 []byte
+	b.packed = b.packed[:0]
 	values := make([]recordio.Value, len(in.feed.Fields))
 	for i, seg := range b.records {
 		var err error
 		var parsed []recordio.Value
-		if utf8, err = in.feed.From.Encoding.decode(utf8[:0], seg.Bytes); err == nil {
-			if parsed, err = p.Parse(utf8); err == nil {
-				text, err = in.feed.normal(text[:0], parsed, values)
+		if b.utf8, err = in.feed.From.Encoding.decode(b.utf8[:0], seg.Bytes); err == nil {
+			if parsed, err = p.Parse(b.utf8); err == nil {
+				b.text, err = in.feed.normal(b.text[:0], parsed, values)
 			}
 		}
 		seq := b.seq + int64(i)
@@ -237,11 +250,11 @@ func (in *intake) checkAll(b *batch, p *recordio.Parser) (out outcome) {
 			out.held = append(out.held, in.x.hold(in.feed, in.id, seq, "", seg, err))
 			continue
 		}
-		packed = pack(packed, seq, values)
+		b.packed = pack(b.packed, seq, values)
 		out.good++
 	}
 	if out.good > 0 {
-		out.body = in.x.sealer.Seal(packed, chunkAAD(in.id, b.n))
+		out.body = in.x.sealer.Seal(b.packed, chunkAAD(in.id, b.n))
 	}
 	return out
 }
