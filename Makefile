@@ -33,8 +33,8 @@ cross: ## build for every architecture without cgo
 qemu: ## tests of pure packages on arm64 and loong64, under emulation where it is installed
 	@scripts/qemu-test $(PURE)
 
-test-engines: ## the same tests on a real PostgreSQL, installed and started here
-	scripts/with-postgres $(GO) test -count=1 -timeout 15m ./...
+test-engines: ## the same tests on a real PostgreSQL and a real MariaDB, installed and started here
+	scripts/with-mariadb scripts/with-postgres $(GO) test -count=1 -timeout 15m ./...
 	scripts/with-icu $(GO) test -count=1 -run ICU ./kit/han/gb18030
 
 soak-kill: build ## a thousand kills at random moments; nothing accepted is lost

@@ -36,6 +36,7 @@ const (
 // Table is a table of a MySQL or MariaDB server.
 type Table struct {
 	db       *sql.DB
+	packet   int // the longest value that the server takes, in bytes
 	spec     table.Spec
 	sql      statements
 	readable atomic.Bool // the columns are as the Spec says
@@ -61,7 +62,7 @@ func Open(ctx context.Context, dsn string, spec table.Spec) (table.Table, error)
 	t.db.SetMaxOpenConns(connections)
 	t.db.SetMaxIdleConns(connections)
 	t.db.SetConnMaxIdleTime(idleTime)
-	if err := t.db.PingContext(ctx); err != nil {
+	if err := t.db.QueryRowContext(ctx, "SELECT @@max_allowed_packet").Scan(&t.packet); err != nil {
 		_ = t.db.Close()
 		return nil, classify(ctx, err)
 	}
@@ -85,7 +86,7 @@ func configure(dsn, charset string) (*mysql.Config, error) {
 	config.Timeout = dialTimeout
 	config.Logger = &mysql.NopLogger{}
 	for name := range config.Params {
-		if strings.Contains(strings.ToLower(name), "sql_mode") || strings.Contains(strings.ToLower(name), "character_set") {
+		if lower := strings.ToLower(name); strings.Contains(lower, "sql_") || strings.Contains(lower, "character_set") {
 			delete(config.Params, name)
 		}
 	}

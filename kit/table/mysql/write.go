@@ -37,7 +37,7 @@ func (t *Table) writeOnce(ctx context.Context, name string, rows []batch.Row) er
 	if err != nil || tx == nil {
 		return err
 	}
-	w := &writer{ctx: ctx, tx: tx, sql: &t.sql}
+	w := &writer{ctx: ctx, tx: tx, sql: &t.sql, most: t.packet}
 	err = batch.Put(rows, w.try)
 	w.close()
 	if err != nil {
@@ -80,6 +80,7 @@ type writer struct {
 	ctx  context.Context
 	tx   *sql.Tx
 	sql  *statements
+	most int       // the longest value that the server takes
 	stmt *sql.Stmt // for rows of them: portions are mostly alike
 	rows int
 }
@@ -103,6 +104,11 @@ func (w *writer) prepare(n int) error {
 
 // try writes rows in one statement, as batch.Put asks.
 func (w *writer) try(rows []batch.Row) (refused string, err error) {
+	for _, v := range rows[0].Values { // a row with one so long is alone
+		if len(v) >= w.most {
+			return "1153", nil
+		}
+	}
 	if err := w.prepare(len(rows)); err != nil {
 		return "", classify(w.ctx, err)
 	}

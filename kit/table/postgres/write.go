@@ -96,9 +96,9 @@ func (w *writer) claim(name string) (claimed bool, err error) {
 }
 
 // makeLedger makes the ledger. Of several that try at the same time one may be told that it is there (42P07) or that its
-// name is taken (23505).
+// name is taken (23505, 42710).
 func (w *writer) makeLedger() error {
-	if err := w.exec(w.table.sql.ledger); err != nil && !batch.Coded(err, "42P07", "23505") {
+	if err := w.exec(w.table.sql.ledger); err != nil && !batch.Coded(err, "42P07", "42710", "23505") {
 		return err
 	}
 	return nil

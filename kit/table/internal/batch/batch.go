@@ -13,10 +13,11 @@ import (
 // MaxName is the length of a batch's name in the ledger, in bytes.
 const MaxName = 128
 
-// Portions are bounded so that a statement stays well below the limits of packets and parameters.
+// Portions are bounded so that a statement stays well below the limits of packets and parameters. A row longer than
+// maxBytes is a portion of its own.
 const (
 	maxRows  = 500
-	maxBytes = 1 << 20
+	maxBytes = 512 << 10
 	maxArgs  = 32 << 10
 )
 
