@@ -23,6 +23,7 @@ import (
 	"github.com/qiongdev/qiong/kit/blob"
 	"github.com/qiongdev/qiong/kit/httpapi"
 	"github.com/qiongdev/qiong/kit/keys"
+	"github.com/qiongdev/qiong/kit/label"
 	"github.com/qiongdev/qiong/kit/lang"
 	"github.com/qiongdev/qiong/kit/outbox"
 	"github.com/qiongdev/qiong/kit/saga/engine"
@@ -55,15 +56,18 @@ type Service struct {
 	Config       any     // pointer to a struct of its defaults; see package config for the tags
 	ConfigSource string  // Go source of the file that declares Config, embedded: its comments are the manual
 	Events       []Event // what it publishes
-	Commands     []*Tool // qiong <service> <command>
-	New          func(ctx context.Context, h *Host, config any) (Runner, error)
+	// Clearance is the highest grade of the messages that its consumers may be told, unless a subscription says another;
+	// default L2. What is graver becomes a dead letter.
+	Clearance label.Grade
+	Commands  []*Tool // qiong <service> <command>
+	New       func(ctx context.Context, h *Host, config any) (Runner, error)
 }
 
 // Event is a kind of message that a service publishes.
 type Event struct {
 	Type    string // "<service>.<noun>.<participle>"
 	Version int    // of its data
-	Grade   string // the highest grade of its data
+	Grade   string // the highest grade of its data, such as "L2"; a house refuses an event without one
 	Act     bool   // whether evidence anchors it
 	Doc     Text
 }
@@ -97,6 +101,8 @@ type Host struct {
 	Meter prometheus.Registerer // registers with the service's name as prefix
 	// URL returns where this house is reached, such as "http://127.0.0.1:8460", once it listens.
 	URL func() string
+	// Clearance is that of the service.
+	Clearance label.Grade
 
 	on    []Subscription
 	every []Job
@@ -108,6 +114,9 @@ type Subscription struct {
 	Event    string
 	Blocks   bool // whether a dead letter holds back what follows of its key
 	Handle   outbox.Handler
+	// Clearance is the highest grade of messages it may be told; default the service's. A consumer of several events has
+	// the lowest of theirs.
+	Clearance label.Grade
 }
 
 // Job is a function that runs now and then.
@@ -120,7 +129,15 @@ type Job struct {
 // On has every event of the type handled once, in the order of its key, from the first start on. The name tells
 // consumers of one service apart. It is for New.
 func (h *Host) On(name, event string, blocks bool, handle outbox.Handler) {
-	h.on = append(h.on, Subscription{Consumer: h.Name + "." + name, Event: event, Blocks: blocks, Handle: handle})
+	h.Subscribe(Subscription{Consumer: h.Name + "." + name, Event: event, Blocks: blocks, Handle: handle})
+}
+
+// Subscribe is On for what On can't say. It is for New.
+func (h *Host) Subscribe(s Subscription) {
+	if s.Clearance == label.Ungraded {
+		s.Clearance = h.Clearance
+	}
+	h.on = append(h.on, s)
 }
 
 // Every has f run each period while the house runs, never twice at a time. It is for New.

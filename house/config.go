@@ -6,7 +6,10 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/qiongdev/qiong/kit/auth"
 	"github.com/qiongdev/qiong/kit/errs"
+	"github.com/qiongdev/qiong/kit/label"
+	"github.com/qiongdev/qiong/kit/label/access"
 )
 
 //go:embed config.go
@@ -37,11 +40,48 @@ type Config struct {
 	OTLP string `koanf:"otlp" zh:"接收链路追踪的 OTLP/HTTP 地址，如 http://127.0.0.1:4318。留空则不外送。"`
 	// How long requests under way may take to finish when the house stops.
 	Grace time.Duration `koanf:"grace" zh:"停止时等待在途请求完成的最长时间。"`
+	// The highest grade of data that each role sees whole; what is above is masked or refused. What a service lets somebody
+	// see at all is its own rule.
+	Clearance Clearance `koanf:"clearance" zh:"各角色可见全貌的最高数据级别；更高的被掩码或拒绝。能否看到某项数据，另由各服务的规则决定。"`
+	// Accesses to data of this grade or above are recorded for the auditor.
+	AuditGrade label.Grade `koanf:"audit-grade" zh:"访问达到此级别的数据时，为审计管理员留痕。"`
+	// How long the record of accesses is kept; at least six months (184 days).
+	AuditKeep time.Duration `koanf:"audit-keep" zh:"访问记录的保存时间，不少于六个月（184 天）。"`
 }
+
+// Clearance is the clearance of each role.
+type Clearance struct {
+	// Whoever is not signed in.
+	Anybody label.Grade `koanf:"anybody" zh:"未登录者。"`
+	// Applicants, who see their own cases alone.
+	Applicant label.Grade `koanf:"applicant" zh:"申请人，只看得到自己的办件。"`
+	// Window officials, who handle applications.
+	Official label.Grade `koanf:"official" zh:"窗口人员，办理申请。"`
+	// Systems of agencies, which exchange data.
+	Agency label.Grade `koanf:"agency" zh:"部门系统，交换数据。"`
+	// System administrators, who need to know that a case is stuck, and not what it says.
+	Operator label.Grade `koanf:"operator" zh:"系统管理员，需知道哪件停滞，不需知道内容。"`
+	// Security administrators, who need to know whom they hand tokens to.
+	Security label.Grade `koanf:"security" zh:"安全管理员，需知道令牌发给谁。"`
+	// Audit administrators, who need to know who did what.
+	Auditor label.Grade `koanf:"auditor" zh:"审计管理员，需知道谁做了什么。"`
+}
+
+// roles is c as what decides.
+func (c Clearance) roles() access.Roles {
+	return access.Roles{"": c.Anybody, auth.Applicant: c.Applicant, auth.Official: c.Official, auth.Agency: c.Agency,
+		auth.Operator: c.Operator, auth.Security: c.Security, auth.Auditor: c.Auditor}
+}
+
+// sixMonths is how long records of accesses are kept at least: the longest that six months can be.
+const sixMonths = 184 * 24 * time.Hour
 
 // Defaults is the configuration of a house nobody told anything.
 var Defaults = Config{
 	Listen: "127.0.0.1:8460", Data: "./qiong-data", Connections: 16, LogLevel: "info", LogFormat: "text", Grace: 10 * time.Second,
+	Clearance: Clearance{Anybody: label.L1, Applicant: label.L3, Official: label.L3, Agency: label.L3,
+		Operator: label.L2, Security: label.L2, Auditor: label.L2},
+	AuditGrade: label.L3, AuditKeep: sixMonths,
 }
 
 // Validate implements the check that package config calls.
@@ -57,6 +97,12 @@ func (c *Config) Validate() error {
 	}
 	if c.Connections < 1 || c.Connections > 500 {
 		return errs.New(errs.Invalid, "应在 1 至 500 之间", "must be between 1 and 500").WithField("house.connections")
+	}
+	if c.AuditKeep < sixMonths {
+		return errs.New(errs.Invalid, "不得少于六个月（4416h）", "must be six months (4416h) at least").WithField("house.audit-keep")
+	}
+	if c.AuditGrade == label.Ungraded {
+		return errs.New(errs.Invalid, "应为级别，如 L3", "must be a grade, such as L3").WithField("house.audit-grade")
 	}
 	if c.Grace < 0 {
 		return errs.New(errs.Invalid, "不能为负", "must not be negative").WithField("house.grace")

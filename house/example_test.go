@@ -70,7 +70,11 @@ func (v *book) greet(ctx context.Context, tx *sqldb.Tx, m outbox.Message) error 
 	return tx.Insert(ctx, intoGreeting.Row(about.Who))
 }
 
-type count struct{ Body struct{ Count int64 } }
+type count struct {
+	Body struct {
+		Count int64 `grade:"L1"`
+	}
+}
 
 func (v *book) greetings(ctx context.Context, _ *struct{}) (c *count, err error) {
 	c = &count{}

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -29,6 +30,7 @@ import (
 	"github.com/qiongdev/qiong/kit/httpapi"
 	"github.com/qiongdev/qiong/kit/httpapi/idem"
 	"github.com/qiongdev/qiong/kit/keys"
+	"github.com/qiongdev/qiong/kit/label"
 	"github.com/qiongdev/qiong/kit/outbox"
 	"github.com/qiongdev/qiong/kit/saga/barrier"
 	"github.com/qiongdev/qiong/kit/saga/engine"
@@ -54,6 +56,7 @@ type House struct {
 	api       *httpapi.API
 	tokens    *auth.Tokens
 	bearer    *auth.Bearer
+	record    *record
 	rooms     []*room
 	dbs       []sqldb.DB
 	closers   []func() error
@@ -119,6 +122,9 @@ func (h *House) open(ctx context.Context, cfg *config.Config) (err error) {
 			return fmt.Errorf("%s: %w", s.Name, err)
 		}
 	}
+	if err := h.graded(); err != nil {
+		return err
+	}
 	if err := h.subscribe(ctx); err != nil {
 		return err
 	}
@@ -178,6 +184,10 @@ func (h *House) openTokens(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if h.record, err = openRecord(ctx, db, h.clock.Now, h.telemetry.Log); err != nil {
+		return err
+	}
+	h.closers = append(h.closers, h.record.close)
 	h.tokens = &auth.Tokens{Store: store, Clock: h.clock.Now}
 	h.bearer = auth.NewBearer(h.tokens)
 	return nil
@@ -186,9 +196,12 @@ func (h *House) openTokens(ctx context.Context) error {
 // move gives a service its host and makes it.
 func (h *House) move(ctx context.Context, s *qiong.Service, cfg any) error {
 	host := &qiong.Host{
-		Name: s.Name, API: h.api, Mux: h.mux, Who: h.bearer, Now: h.clock.Now, URL: h.URL,
+		Name: s.Name, API: h.api, Mux: h.mux, Who: h.bearer, Now: h.clock.Now, URL: h.URL, Clearance: s.Clearance,
 		Log:   h.telemetry.Log.With("service", s.Name),
 		Meter: meter(h.telemetry.Registry, s.Name),
+	}
+	if host.Clearance == label.Ungraded {
+		host.Clearance = label.L2
 	}
 	r := &room{service: s, host: host}
 	h.rooms = append(h.rooms, r)
@@ -289,11 +302,14 @@ func (h *House) Run(ctx context.Context) (err error) {
 		}
 		return nil
 	})
+	g.Go(func() error { return h.record.run(life) })
 	for _, r := range h.rooms {
 		h.runRoom(life, sagas, g, r)
 	}
 	h.every(life, g, "house.tokens", time.Hour, h.tokens.Store.(*tokens).clean)
+	h.every(life, g, "house.accesses", time.Hour, func(ctx context.Context) error { return h.record.clean(ctx, h.Config.AuditKeep) })
 	h.ready.Store(true)
+	go runtime.GC() // what was read to start is garbage by now; let the first load not be paced by it
 	select {
 	case <-ctx.Done():
 	case <-life.Done(): // something failed
@@ -340,8 +356,8 @@ func (h *House) runRoom(ctx, sagas context.Context, g *errgroup.Group, r *room) 
 		run(sagas, "sagas", r.host.Sagas.Run)
 	}
 	subs, jobs := r.host.Registered()
-	for consumer, handlers := range byConsumer(subs) {
-		in := &outbox.Inbox{Consumer: consumer, DB: r.host.DB, Bus: h.bus, Now: r.host.Now, Log: r.host.Log, Handle: handlers,
+	for consumer, c := range byConsumer(subs) {
+		in := &outbox.Inbox{Consumer: consumer, DB: r.host.DB, Bus: h.bus, Now: r.host.Now, Log: r.host.Log, Handle: c.handle, Clearance: c.clearance,
 			Context: func(ctx context.Context, m outbox.Message) context.Context { return telemetry.Extract(ctx, m.Trace) }}
 		run(ctx, "consumer "+consumer, in.Run)
 	}
@@ -354,13 +370,21 @@ func (h *House) runRoom(ctx, sagas context.Context, g *errgroup.Group, r *room) 
 	run(ctx, "service", r.runner.Run)
 }
 
-func byConsumer(subs []qiong.Subscription) map[string]map[string]outbox.Handler {
-	m := map[string]map[string]outbox.Handler{}
+// consumer is what the subscriptions of one name come to.
+type consumer struct {
+	handle    map[string]outbox.Handler // by event type
+	clearance label.Grade
+}
+
+func byConsumer(subs []qiong.Subscription) map[string]consumer {
+	m := map[string]consumer{}
 	for _, s := range subs {
-		if m[s.Consumer] == nil {
-			m[s.Consumer] = map[string]outbox.Handler{}
+		c, ok := m[s.Consumer]
+		if !ok {
+			c = consumer{map[string]outbox.Handler{}, s.Clearance}
 		}
-		m[s.Consumer][s.Event] = s.Handle
+		c.handle[s.Event], c.clearance = s.Handle, min(c.clearance, s.Clearance)
+		m[s.Consumer] = c
 	}
 	return m
 }

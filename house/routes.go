@@ -36,6 +36,7 @@ const sessionLife = 12 * time.Hour
 func (h *House) routes() {
 	h.api = httpapi.New(httpapi.Options{
 		Title: lang.T("琼 接口", "Qiong API"), Version: Version().Version, Mux: h.mux, Auth: h.bearer, Log: h.telemetry.Log,
+		Grades: h.grades(),
 	})
 	h.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	h.mux.HandleFunc("GET /readyz", h.readyz)
@@ -44,6 +45,7 @@ func (h *House) routes() {
 	h.mux.HandleFunc("POST /login", h.login)
 	h.mux.HandleFunc("POST /logout", h.logout)
 	h.tokenRoutes()
+	h.accessRoutes()
 }
 
 func (h *House) handler() http.Handler {

@@ -10,27 +10,30 @@ import (
 	"github.com/qiongdev/qiong/kit/beijing"
 	"github.com/qiongdev/qiong/kit/errs"
 	"github.com/qiongdev/qiong/kit/httpapi"
+	"github.com/qiongdev/qiong/kit/label"
 	"github.com/qiongdev/qiong/kit/lang"
 )
 
 // TokenView is a token as it is listed: never its secret.
 type TokenView struct {
+	_         struct{}       `grade:"L1"`
 	ID        string         `json:"id"`
-	Principal auth.Principal `json:"principal"`
+	Principal auth.Principal `json:"principal" grade:"L2,pii=name"`
 	OneTime   bool           `json:"oneTime"`
-	Note      string         `json:"note,omitempty"`
+	Note      string         `json:"note,omitempty" grade:"L2,mask=all"`
 	Created   beijing.Time   `json:"created"`
 	Expires   beijing.Time   `json:"expires,omitzero"`
 }
 
 type newToken struct {
 	Body struct {
-		ID      string      `json:"id" minLength:"1" maxLength:"100" doc:"主体标识，办件归属于它 / whose cases they are"`
-		Name    string      `json:"name" minLength:"1" maxLength:"100"`
+		_       struct{}    `grade:"L1"`
+		ID      string      `json:"id" minLength:"1" maxLength:"100" doc:"主体标识，办件归属于它 / whose cases they are" grade:"L2,pii=account"`
+		Name    string      `json:"name" grade:"L2,pii=name" minLength:"1" maxLength:"100"`
 		Roles   []auth.Role `json:"roles" minItems:"1" maxItems:"3" enum:"applicant,official,agency,operator,security,auditor"`
 		Days    int         `json:"days,omitempty" minimum:"1" maximum:"3650" doc:"有效天数，默认 90 / days it lives, default 90"`
 		OneTime bool        `json:"oneTime,omitempty" doc:"一次性登录口令，一小时内有效 / signs in once, within an hour"`
-		Note    string      `json:"note,omitempty" maxLength:"200"`
+		Note    string      `json:"note,omitempty" maxLength:"200" grade:"L2,mask=all"`
 	}
 }
 
@@ -51,8 +54,8 @@ func (n *newToken) Validate() error {
 
 type secretAnswer struct {
 	Body struct {
-		Token string `json:"token" doc:"只显示这一次 / shown this once"`
-		Link  string `json:"link,omitempty"`
+		Token string `json:"token" grade:"L4,pii=secret" doc:"只显示这一次 / shown this once"`
+		Link  string `json:"link,omitempty" grade:"L4,pii=secret"`
 	}
 }
 
@@ -60,6 +63,7 @@ func (h *House) tokenRoutes() {
 	security := []auth.Role{auth.Security}
 	httpapi.Register(h.api, httpapi.Operation{
 		Method: http.MethodPost, Path: "/api/house/tokens", ID: "create-token", Tag: "house", Roles: security, Status: http.StatusCreated,
+		Clears:  label.L4, // what was just issued is handed on by whoever issued it
 		Summary: lang.T("签发令牌", "Issue a token"),
 	}, h.createToken)
 	httpapi.Register(h.api, httpapi.Operation{
@@ -72,6 +76,7 @@ func (h *House) tokenRoutes() {
 	}, h.revokeToken)
 	httpapi.Register(h.api, httpapi.Operation{
 		Method: http.MethodPost, Path: "/api/house/redeem", ID: "redeem-token", Tag: "house", Public: true,
+		Clears:  label.L4, // the token belongs to whoever gives the one-time token for it
 		Summary: lang.T("用一次性令牌换取普通令牌（30 天）", "Exchange a one-time token for an ordinary one (30 days)"),
 	}, h.redeem)
 	h.mux.HandleFunc("GET /favicon.ico", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
@@ -131,7 +136,7 @@ func (h *House) listTokens(ctx context.Context, in *struct{ httpapi.PageQuery })
 }
 
 func (h *House) revokeToken(ctx context.Context, in *struct {
-	ID string `path:"id" maxLength:"100"`
+	ID string `path:"id" maxLength:"100" grade:"L1"`
 }) (*struct{}, error) {
 	err := h.tokens.Store.Revoke(ctx, in.ID)
 	if errors.Is(err, auth.ErrNoToken) {
@@ -145,7 +150,7 @@ func (h *House) revokeToken(ctx context.Context, in *struct {
 
 func (h *House) redeem(ctx context.Context, in *struct {
 	Body struct {
-		Token string `json:"token" minLength:"1" maxLength:"100"`
+		Token string `json:"token" minLength:"1" maxLength:"100" grade:"L4,pii=secret"`
 	}
 }) (*secretAnswer, error) {
 	secret, _, err := h.tokens.Exchange(ctx, in.Body.Token, 30*24*time.Hour)

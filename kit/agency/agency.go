@@ -34,23 +34,25 @@ const (
 
 // Request is the body of a do.
 type Request struct {
+	_         struct{}                   `grade:"L1"`
 	RequestID string                     `json:"requestId"` // the same for every attempt; see ValidID
 	Case      string                     `json:"case"`
 	Matter    string                     `json:"matter"`
 	Step      string                     `json:"step"`
-	Callback  string                     `json:"callback"` // where to POST the outcome of a pending request; may be empty
-	Form      json.RawMessage            `json:"form"`     // the part of the application form that this agency is sent, an object
-	Earlier   map[string]json.RawMessage `json:"earlier"`  // what earlier steps issued, by step
+	Callback  string                     `json:"callback"`           // where to POST the outcome of a pending request; may be empty
+	Form      json.RawMessage            `json:"form" grade:"L3"`    // the part of the application form that this agency is sent, an object
+	Earlier   map[string]json.RawMessage `json:"earlier" grade:"L3"` // what earlier steps issued, by step
 }
 
 // Answer is what the agency says of a request, in an answer or in a callback.
 type Answer struct {
+	_         struct{}        `grade:"L1"`
 	RequestID string          `json:"requestId"`
 	Outcome   Outcome         `json:"outcome"`
-	Code      string          `json:"code,omitempty"`      // of a refusal: a stable slug
-	Reason    lang.Text       `json:"reason,omitzero"`     // of a refusal: for people
-	Output    json.RawMessage `json:"output,omitempty"`    // of a done: what was issued, an object
-	PollAfter Milliseconds    `json:"pollAfter,omitempty"` // of a pending: when to ask again
+	Code      string          `json:"code,omitempty"`              // of a refusal: a stable slug
+	Reason    lang.Text       `json:"reason,omitzero" grade:"L2"`  // of a refusal: for people
+	Output    json.RawMessage `json:"output,omitempty" grade:"L3"` // of a done: what was issued, an object
+	PollAfter Milliseconds    `json:"pollAfter,omitempty"`         // of a pending: when to ask again
 }
 
 // Milliseconds is a length of time as the protocol writes it.

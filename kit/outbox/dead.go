@@ -8,13 +8,14 @@ import (
 
 // Dead is a dead letter.
 type Dead struct {
-	Message  int64  `json:"message,string"`
-	Consumer string `json:"consumer"`
-	Type     string `json:"type"`
-	Key      string `json:"key"`
-	Attempts int    `json:"attempts"`
-	Reason   string `json:"reason"`
-	At       int64  `json:"at"`
+	_        struct{} `grade:"L2"`
+	Message  int64    `json:"message,string"`
+	Consumer string   `json:"consumer"`
+	Type     string   `json:"type"`
+	Key      string   `json:"key"`
+	Attempts int      `json:"attempts"`
+	Reason   string   `json:"reason"`
+	At       int64    `json:"at"`
 }
 
 // ListDead pages through the dead letters in the order of their messages.

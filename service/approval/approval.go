@@ -70,43 +70,46 @@ func notFound() error {
 
 // CaseView is a case as its API shows it.
 type CaseView struct {
+	_          struct{}        `grade:"L1"`
 	ID         string          `json:"id" doc:"办件编号 / number of the case"`
 	Matter     string          `json:"matter"`
 	Version    int             `json:"version"`
-	Status     Status          `json:"status" enum:"draft,processing,decided,refused,withdrawn"`
-	StatusText string          `json:"statusText" doc:"状态，按请求的语言 / the status in the language asked for"`
-	Subject    string          `json:"subject"`
-	Reason     string          `json:"reason,omitempty" doc:"不予办理或撤回的原因 / why it was refused or withdrawn"`
+	Status     Status          `json:"status" grade:"L2" enum:"draft,processing,decided,refused,withdrawn"`
+	StatusText string          `json:"statusText" grade:"L2" doc:"状态，按请求的语言 / the status in the language asked for"`
+	Subject    string          `json:"subject" grade:"L2,mask=2-2"`
+	Reason     string          `json:"reason,omitempty" grade:"L2" doc:"不予办理或撤回的原因 / why it was refused or withdrawn"`
 	Created    beijing.Time    `json:"created"`
 	Submitted  beijing.Time    `json:"submitted,omitzero"`
 	Decided    beijing.Time    `json:"decided,omitzero"`
 	Steps      []StepView      `json:"steps,omitempty"`
 	Withdraw   bool            `json:"canWithdraw" doc:"现在能否撤回 / whether it can be withdrawn now"`
-	Form       json.RawMessage `json:"form,omitempty"`
+	Form       json.RawMessage `json:"form,omitempty" grade:"L3" doc:"表单 / the form"`
 	FormSM3    string          `json:"formSm3,omitempty" doc:"表单的 SM3 摘要（十六进制）/ SM3 of the form in hex"`
 	Files      []FileView      `json:"attachments,omitempty"`
 }
 
 // StepView is a step of a case.
 type StepView struct {
+	_          struct{}        `grade:"L1"`
 	Name       string          `json:"name"`
 	Title      string          `json:"title"`
 	Agency     string          `json:"agency"`
 	AgencyName string          `json:"agencyName"`
-	Status     string          `json:"status" doc:"waiting, asked, pending, done, refused, skipped, undoing, undone"`
-	StatusText string          `json:"statusText"`
+	Status     string          `json:"status" grade:"L2" doc:"waiting, asked, pending, done, refused, skipped, undoing, undone"`
+	StatusText string          `json:"statusText" grade:"L2"`
 	Parked     bool            `json:"parked,omitempty" doc:"待人工处理 / waits for a person"`
-	Reason     string          `json:"reason,omitempty"`
+	Reason     string          `json:"reason,omitempty" grade:"L2"`
 	Calls      int             `json:"calls,omitempty" doc:"已请求次数 / requests made"`
 	Began      beijing.Time    `json:"began,omitzero"`
 	Ended      beijing.Time    `json:"ended,omitzero"`
-	Issued     json.RawMessage `json:"issued,omitempty" doc:"该部门签发的内容 / what the agency issued"`
+	Issued     json.RawMessage `json:"issued,omitempty" grade:"L3" doc:"该部门签发的内容 / what the agency issued"`
 }
 
 // FileView is an attachment.
 type FileView struct {
+	_       struct{}     `grade:"L1"`
 	ID      string       `json:"id"`
-	Name    string       `json:"name"`
+	Name    string       `json:"name" grade:"L2"`
 	Type    string       `json:"type"`
 	Size    int64        `json:"size" doc:"字节 / bytes"`
 	SM3     string       `json:"sm3"`
@@ -152,25 +155,27 @@ const (
 
 // CaseEvent is the data of the events about a case.
 type CaseEvent struct {
-	Case    string `json:"case"`
-	Matter  string `json:"matter"`
-	Version int    `json:"version"`
-	Owner   string `json:"owner"`
-	Subject string `json:"subject"`
-	FormSM3 string `json:"formSm3"`
-	Reason  string `json:"reason,omitempty"`
+	_       struct{} `grade:"L1"`
+	Case    string   `json:"case"`
+	Matter  string   `json:"matter"`
+	Version int      `json:"version"`
+	Owner   string   `json:"owner" grade:"L2,pii=account"`
+	Subject string   `json:"subject" grade:"L2"`
+	FormSM3 string   `json:"formSm3"`
+	Reason  string   `json:"reason,omitempty" grade:"L2"`
 	// Issued is the SM3 of what each step issued, in hex, by step.
 	Issued map[string]string `json:"issued,omitempty"`
 }
 
 // StepEvent is the data of the events about a step.
 type StepEvent struct {
-	Case     string `json:"case"`
-	Matter   string `json:"matter"`
-	Owner    string `json:"owner"`
-	Subject  string `json:"subject"`
-	Step     string `json:"step"`
-	Agency   string `json:"agency"`
-	Reason   string `json:"reason,omitempty"`
-	Attempts int    `json:"attempts,omitempty"`
+	_        struct{} `grade:"L1"`
+	Case     string   `json:"case"`
+	Matter   string   `json:"matter"`
+	Owner    string   `json:"owner" grade:"L2,pii=account"`
+	Subject  string   `json:"subject" grade:"L2"`
+	Step     string   `json:"step"`
+	Agency   string   `json:"agency"`
+	Reason   string   `json:"reason,omitempty" grade:"L2"`
+	Attempts int      `json:"attempts,omitempty"`
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/qiongdev/qiong/kit/beijing"
 	"github.com/qiongdev/qiong/kit/errs"
 	"github.com/qiongdev/qiong/kit/httpapi"
+	"github.com/qiongdev/qiong/kit/label"
 	"github.com/qiongdev/qiong/kit/lang"
 	"github.com/qiongdev/qiong/kit/outbox"
 	"github.com/qiongdev/qiong/kit/saga"
@@ -46,16 +48,21 @@ func (a *Approval) routes() {
 	httpapi.Register(a.host.API, op("POST", "/cases/{id}/withdraw", "withdraw-case", "撤回办件", "Withdraw a case", status(202)), a.postWithdraw)
 	httpapi.Handle(a.host.API, op("POST", "/cases/{id}/attachments", "add-attachment", "上传附件（?name=文件名）", "Add an attachment (?name=)", status(201), func(o *httpapi.Operation) {
 		o.MaxBody = 1 << 30 // the matter's own limit is lower, and is told in its own words
+		o.Grade = label.L2
 	}), a.upload)
-	httpapi.Handle(a.host.API, op("GET", "/cases/{id}/attachments/{file}", "get-attachment", "下载附件", "Download an attachment"), a.download)
+	httpapi.Handle(a.host.API, op("GET", "/cases/{id}/attachments/{file}", "get-attachment", "下载附件", "Download an attachment", func(o *httpapi.Operation) {
+		o.Grade = label.L3 // as the form: nobody knows what a file holds
+	}), a.download)
 	httpapi.Handle(a.host.API, op("GET", "/cases/{id}/events", "watch-case", "办件进度（SSE）", "Watch a case (server-sent events)", func(o *httpapi.Operation) {
-		o.Produces = "text/event-stream"
+		o.Produces, o.Event = "text/event-stream", reflect.TypeFor[CaseView]()
 	}), a.stream)
 	httpapi.Handle(a.host.API, op("GET", "/cases/{id}/picture", "draw-case", "办件流程图（Mermaid）", "Draw a case (Mermaid)", func(o *httpapi.Operation) {
-		o.Produces = "text/plain"
+		o.Produces, o.Grade = "text/plain", label.L2
 	}), a.picture)
 	httpapi.Register(a.host.API, op("GET", "/notices", "list-notices", "我的通知", "My notices"), a.listNotices)
-	httpapi.Handle(a.host.API, op("POST", "/callbacks/{agency}", "callback", "部门回调（SM2 签名）", "An agency's callback (signed with SM2)", public, status(204)), a.callback)
+	httpapi.Handle(a.host.API, op("POST", "/callbacks/{agency}", "callback", "部门回调（SM2 签名）", "An agency's callback (signed with SM2)", public, status(204), func(o *httpapi.Operation) {
+		o.Grade = label.L1 // of the answer, which has nothing in it
+	}), a.callback)
 
 	httpapi.Register(a.host.API, op("GET", "/stuck", "list-stuck", "列出停滞的办件", "List the cases that do not get on", operator), a.listStuck)
 	httpapi.Register(a.host.API, op("POST", "/retry", "retry-steps", "立即重试等待中的环节", "Retry waiting steps now", operator), a.retry)
@@ -66,6 +73,7 @@ func (a *Approval) routes() {
 
 // MatterView is a matter as its API shows it.
 type MatterView struct {
+	_           struct{}        `grade:"L1"`
 	Name        string          `json:"name"`
 	Version     int             `json:"version"`
 	Title       lang.Text       `json:"title"`
@@ -96,7 +104,7 @@ func (a *Approval) listMatters(context.Context, *struct{}) (*mattersAnswer, erro
 type matterAnswer struct{ Body MatterView }
 
 func (a *Approval) getMatter(ctx context.Context, in *struct {
-	Matter string `path:"matter" maxLength:"64"`
+	Matter string `path:"matter" maxLength:"64" grade:"L1"`
 }) (*matterAnswer, error) {
 	m, err := a.matter(in.Matter)
 	if err != nil {
@@ -119,9 +127,9 @@ type caseAnswer struct {
 
 type newCase struct {
 	Body struct {
-		Matter string          `json:"matter" minLength:"1" maxLength:"64" doc:"事项 / the matter"`
-		Form   json.RawMessage `json:"form" doc:"表单，见事项的 form / as the matter's form says"`
-		Submit bool            `json:"submit,omitempty" doc:"同时提交 / submit it at once"`
+		Matter string          `json:"matter" grade:"L1" minLength:"1" maxLength:"64" doc:"事项 / the matter"`
+		Form   json.RawMessage `json:"form" grade:"L3" doc:"表单，见事项的 form / as the matter's form says"`
+		Submit bool            `json:"submit,omitempty" grade:"L1" doc:"同时提交 / submit it at once"`
 	}
 }
 
@@ -144,8 +152,8 @@ type casesAnswer struct{ Body httpapi.Page[CaseView] }
 
 func (a *Approval) listCases(ctx context.Context, in *struct {
 	httpapi.PageQuery
-	Status string `query:"status" enum:"draft,processing,decided,refused,withdrawn" doc:"只列此状态 / only of this status"`
-	Matter string `query:"matter" maxLength:"64" doc:"只列此事项 / only of this matter"`
+	Status string `query:"status" grade:"L1" enum:"draft,processing,decided,refused,withdrawn" doc:"只列此状态 / only of this status"`
+	Matter string `query:"matter" grade:"L1" maxLength:"64" doc:"只列此事项 / only of this matter"`
 }) (*casesAnswer, error) {
 	call := httpapi.CallFrom(ctx)
 	before, err := in.Position()
@@ -168,7 +176,7 @@ func (a *Approval) listCases(ctx context.Context, in *struct {
 }
 
 type caseID struct {
-	ID string `path:"id" maxLength:"64"`
+	ID string `path:"id" grade:"L1" maxLength:"64"`
 }
 
 func (a *Approval) getCase(ctx context.Context, in *caseID) (*caseAnswer, error) {
@@ -194,10 +202,10 @@ func (a *Approval) getCase(ctx context.Context, in *caseID) (*caseAnswer, error)
 }
 
 func (a *Approval) replaceForm(ctx context.Context, in *struct {
-	ID      string `path:"id" maxLength:"64"`
-	IfMatch string `header:"If-Match" maxLength:"100"`
+	ID      string `path:"id" grade:"L1" maxLength:"64"`
+	IfMatch string `header:"If-Match" grade:"L1" maxLength:"100"`
 	Body    struct {
-		Form json.RawMessage `json:"form"`
+		Form json.RawMessage `json:"form" grade:"L3"`
 	}
 }) (*caseAnswer, error) {
 	call := httpapi.CallFrom(ctx)
@@ -231,10 +239,11 @@ func (a *Approval) picture(w http.ResponseWriter, r *http.Request) error {
 
 // NoticeView is a notice.
 type NoticeView struct {
+	_       struct{}     `grade:"L1"`
 	ID      string       `json:"id"`
 	Case    string       `json:"case"`
 	Kind    string       `json:"kind" doc:"事件类型 / type of the event"`
-	Text    string       `json:"text"`
+	Text    string       `json:"text" grade:"L2"`
 	Created beijing.Time `json:"created"`
 }
 
@@ -283,7 +292,12 @@ func position(q httpapi.PageQuery, first int64) (int64, error) {
 	return n, nil
 }
 
-type stuckAnswer struct{ Body httpapi.Page[engine.Stuck] }
+// stuckView is a saga that does not get on.
+type stuckView struct {
+	engine.Stuck `grade:"L1"`
+}
+
+type stuckAnswer struct{ Body httpapi.Page[stuckView] }
 
 func (a *Approval) listStuck(ctx context.Context, in *struct{ httpapi.PageQuery }) (*stuckAnswer, error) {
 	after, err := in.Position()
@@ -294,20 +308,24 @@ func (a *Approval) listStuck(ctx context.Context, in *struct{ httpapi.PageQuery 
 	if err != nil {
 		return nil, err
 	}
-	return &stuckAnswer{httpapi.PageOf(rows, in.Limit, func(s engine.Stuck) string { return s.Position })}, nil
+	views := make([]stuckView, len(rows))
+	for i, s := range rows {
+		views[i] = stuckView{s}
+	}
+	return &stuckAnswer{httpapi.PageOf(views, in.Limit, func(s stuckView) string { return s.Position })}, nil
 }
 
 type countAnswer struct {
 	Body struct {
-		Count int64 `json:"count"`
+		Count int64 `json:"count" grade:"L1"`
 	}
 }
 
 func (a *Approval) retry(ctx context.Context, in *struct {
 	Body struct {
-		Agency string `json:"agency,omitempty" maxLength:"64" doc:"该部门的全部环节 / all steps of this agency"`
-		Case   string `json:"case,omitempty" maxLength:"64"`
-		Step   string `json:"step,omitempty" maxLength:"64"`
+		Agency string `json:"agency,omitempty" grade:"L1" maxLength:"64" doc:"该部门的全部环节 / all steps of this agency"`
+		Case   string `json:"case,omitempty" grade:"L1" maxLength:"64"`
+		Step   string `json:"step,omitempty" grade:"L1" maxLength:"64"`
 	}
 }) (*countAnswer, error) {
 	n, err := a.host.Sagas.Retry(ctx, engine.Match{Saga: in.Body.Case, Participant: in.Body.Agency, Step: in.Body.Step})
@@ -321,10 +339,10 @@ func (a *Approval) retry(ctx context.Context, in *struct {
 }
 
 func (a *Approval) skip(ctx context.Context, in *struct {
-	ID   string `path:"id" maxLength:"64"`
+	ID   string `path:"id" grade:"L1" maxLength:"64"`
 	Body struct {
-		Step   string `json:"step" minLength:"1" maxLength:"64"`
-		Reason string `json:"reason" minLength:"1" maxLength:"500"`
+		Step   string `json:"step" grade:"L1" minLength:"1" maxLength:"64"`
+		Reason string `json:"reason" grade:"L2" minLength:"1" maxLength:"500"`
 	}
 }) (*struct{}, error) {
 	err := a.host.Sagas.Skip(ctx, in.ID, in.Body.Step, in.Body.Reason)
@@ -350,8 +368,8 @@ func (a *Approval) listDead(ctx context.Context, in *struct{ httpapi.PageQuery }
 
 func (a *Approval) requeue(ctx context.Context, in *struct {
 	Body struct {
-		Consumer string `json:"consumer,omitempty" maxLength:"100" doc:"留空为全部 / all where absent"`
-		Message  int64  `json:"message,string,omitempty" doc:"只重发这一条 / this one alone"`
+		Consumer string `json:"consumer,omitempty" grade:"L1" maxLength:"100" doc:"留空为全部 / all where absent"`
+		Message  int64  `json:"message,string,omitempty" grade:"L1" doc:"只重发这一条 / this one alone"`
 	}
 }) (*countAnswer, error) {
 	n, err := a.host.Box.Requeue(ctx, in.Body.Consumer, in.Body.Message)

@@ -16,6 +16,7 @@ import (
 	"github.com/qiongdev/qiong/kit/beijing"
 	"github.com/qiongdev/qiong/kit/errs"
 	"github.com/qiongdev/qiong/kit/httpapi"
+	"github.com/qiongdev/qiong/kit/label"
 	"github.com/qiongdev/qiong/kit/lang"
 	"github.com/qiongdev/qiong/kit/sqldb"
 )
@@ -38,15 +39,18 @@ func (x *Exchange) routes() {
 	partner := roles(auth.Agency, auth.Operator)
 	operator := roles(auth.Operator)
 	reader := roles(auth.Operator, auth.Auditor)
+	// Whoever is to correct a record must read it, also where they are not cleared for such data elsewhere; each such access
+	// is on record.
+	cleared := func(o *httpapi.Operation) { o.Clears = label.L3 }
 
 	httpapi.Register(x.host.API, op("GET", "/feeds", "list-feeds", "列出数据流及其积压", "List the feeds and what waits for their targets", reader), x.listFeeds)
 	httpapi.Register(x.host.API, op("POST", "/transfers", "announce-transfer", "以签名清单预告一个文件", "Announce a file by its signed manifest", partner, status(201)), x.announce)
 	httpapi.Handle(x.host.API, op("PUT", "/transfers/{id}/content", "send-content", "发送文件内容（?offset=起始字节，可用 gzip）", "Send the file's content (?offset=, gzip allowed)", partner,
-		func(o *httpapi.Operation) { o.MaxBody, o.Produces = maxFile, "application/json" }), x.putContent)
+		func(o *httpapi.Operation) { o.MaxBody, o.Produces, o.Grade = maxFile, "application/json", label.L1 }), x.putContent)
 	httpapi.Register(x.host.API, op("GET", "/transfers/{id}", "get-transfer", "查看传输", "Show a transfer", roles(auth.Agency, auth.Operator, auth.Auditor)), x.getTransfer)
 	httpapi.Register(x.host.API, op("GET", "/transfers", "list-transfers", "列出传输，最新的在前", "List transfers, newest first", reader), x.listTransfers)
 	httpapi.Register(x.host.API, op("GET", "/quarantine", "list-quarantine", "列出隔离的记录，最新的在前", "List the records in quarantine, newest first", reader), x.listHeld)
-	httpapi.Register(x.host.API, op("GET", "/quarantine/{id}", "get-held", "查看隔离的记录及其内容", "Show a record in quarantine with its content", operator), x.getHeld)
+	httpapi.Register(x.host.API, op("GET", "/quarantine/{id}", "get-held", "查看隔离的记录及其内容", "Show a record in quarantine with its content", operator, cleared), x.getHeld)
 	httpapi.Register(x.host.API, op("POST", "/quarantine/{id}/replay", "replay-held", "更正后重放", "Replay a record, corrected", operator, status(201)), x.postReplay)
 	httpapi.Register(x.host.API, op("POST", "/quarantine/{id}/dismiss", "dismiss-held", "不再处理，须写明理由", "Dismiss a record; a reason is needed", operator, status(204)), x.postDismiss)
 	httpapi.Register(x.host.API, op("GET", "/reconciliation", "reconcile", "按日对账", "Reconcile a day", reader), x.getReconciliation)
@@ -55,6 +59,7 @@ func (x *Exchange) routes() {
 
 // FeedView is a feed as the API shows it.
 type FeedView struct {
+	_       struct{}     `grade:"L1"`
 	Name    string       `json:"name"`
 	Version int          `json:"version"`
 	Title   lang.Text    `json:"title"`
@@ -64,13 +69,14 @@ type FeedView struct {
 
 // TargetView is a target and what waits for it.
 type TargetView struct {
-	Name      string  `json:"name"`
-	Kind      string  `json:"kind" enum:"table,file,push"`
-	Transfers int64   `json:"transfers" doc:"待送的传输 / transfers that wait"`
-	Chunks    int64   `json:"chunks"`
-	Attempts  int64   `json:"attempts,omitempty" doc:"连续失败次数 / failures in a row"`
-	Reason    string  `json:"reason,omitempty"`
-	Lag       float64 `json:"lag,omitempty" doc:"最早一批已等待的秒数 / seconds that the oldest has waited"`
+	_         struct{} `grade:"L1"`
+	Name      string   `json:"name" grade:"L1"`
+	Kind      string   `json:"kind" enum:"table,file,push"`
+	Transfers int64    `json:"transfers" doc:"待送的传输 / transfers that wait"`
+	Chunks    int64    `json:"chunks"`
+	Attempts  int64    `json:"attempts,omitempty" doc:"连续失败次数 / failures in a row"`
+	Reason    string   `json:"reason,omitempty"`
+	Lag       float64  `json:"lag,omitempty" doc:"最早一批已等待的秒数 / seconds that the oldest has waited"`
 	oldest    time.Duration
 }
 
@@ -127,6 +133,7 @@ func (t *Target) kind() string {
 
 // TransferView is a transfer as the API shows it.
 type TransferView struct {
+	_           struct{}       `grade:"L1"`
 	ID          string         `json:"id"`
 	Feed        string         `json:"feed"`
 	Version     int64          `json:"version"`
@@ -145,14 +152,15 @@ type TransferView struct {
 
 // DeliveryView is how far a target has got.
 type DeliveryView struct {
-	Target      string `json:"target"`
-	Status      string `json:"status" enum:"pending,done"`
-	Chunks      int64  `json:"chunks"`
-	Next        int64  `json:"next" doc:"下一数据块 / the next chunk"`
-	Delivered   int64  `json:"delivered"`
-	Quarantined int64  `json:"quarantined"`
-	Attempts    int64  `json:"attempts,omitempty"`
-	Reason      string `json:"reason,omitempty"`
+	_           struct{} `grade:"L1"`
+	Target      string   `json:"target"`
+	Status      string   `json:"status" enum:"pending,done"`
+	Chunks      int64    `json:"chunks"`
+	Next        int64    `json:"next" doc:"下一数据块 / the next chunk"`
+	Delivered   int64    `json:"delivered"`
+	Quarantined int64    `json:"quarantined"`
+	Attempts    int64    `json:"attempts,omitempty"`
+	Reason      string   `json:"reason,omitempty"`
 }
 
 func (t *transfer) view(l lang.Lang) (TransferView, error) {
@@ -171,7 +179,7 @@ type transferAnswer struct{ Body TransferView }
 // announce takes a manifest. The same one again is the same transfer, wherever it stands.
 func (x *Exchange) announce(ctx context.Context, in *struct {
 	Body struct {
-		Manifest string `json:"manifest" minLength:"1" maxLength:"4096" doc:"清单全文，含签名 / the manifest with its signature"`
+		Manifest string `json:"manifest" grade:"L2" minLength:"1" maxLength:"4096" doc:"清单全文，含签名 / the manifest with its signature"`
 	}
 }) (*transferAnswer, error) {
 	m, sig, err := parseManifest([]byte(in.Body.Manifest))
@@ -318,7 +326,7 @@ func decoded(r *http.Request) (io.Reader, error) {
 }
 
 func (x *Exchange) getTransfer(ctx context.Context, in *struct {
-	ID string `path:"id" maxLength:"64"`
+	ID string `path:"id" grade:"L1" maxLength:"64"`
 }) (*transferAnswer, error) {
 	t, err := x.store.transfer(ctx, x.host.DB, in.ID)
 	if err != nil {
@@ -347,9 +355,9 @@ type transfersAnswer struct{ Body httpapi.Page[TransferView] }
 
 func (x *Exchange) listTransfers(ctx context.Context, in *struct {
 	httpapi.PageQuery
-	Feed   string `query:"feed" maxLength:"64"`
-	Status string `query:"status" enum:"receiving,accepted,refused"`
-	Day    string `query:"day" maxLength:"10"`
+	Feed   string `query:"feed" grade:"L1" maxLength:"64"`
+	Status string `query:"status" grade:"L1" enum:"receiving,accepted,refused"`
+	Day    string `query:"day" grade:"L1" maxLength:"10"`
 }) (*transfersAnswer, error) {
 	before, err := position(in.PageQuery)
 	if err != nil {
@@ -378,6 +386,7 @@ func position(q httpapi.PageQuery) (string, error) {
 
 // HeldView is a record in quarantine, without its content.
 type HeldView struct {
+	_          struct{}      `grade:"L1"`
 	ID         string        `json:"id"`
 	Feed       string        `json:"feed"`
 	Transfer   string        `json:"transfer"`
@@ -389,8 +398,8 @@ type HeldView struct {
 	Code       string        `json:"code"`
 	Reason     string        `json:"reason"`
 	Status     string        `json:"status" enum:"open,replayed,dismissed"`
-	Note       string        `json:"note,omitempty"`
-	ClosedBy   string        `json:"closedBy,omitempty"`
+	Note       string        `json:"note,omitempty" grade:"L2"`
+	ClosedBy   string        `json:"closedBy,omitempty" grade:"L2,pii=account"`
 	Closed     *beijing.Time `json:"closed,omitempty"`
 	Correction string        `json:"correction,omitempty" doc:"重放它的传输 / the transfer that replayed it"`
 	Created    beijing.Time  `json:"created"`
@@ -410,9 +419,9 @@ type heldsAnswer struct{ Body httpapi.Page[HeldView] }
 
 func (x *Exchange) listHeld(ctx context.Context, in *struct {
 	httpapi.PageQuery
-	Feed     string `query:"feed" maxLength:"64"`
-	Status   string `query:"status" enum:"open,replayed,dismissed"`
-	Transfer string `query:"transfer" maxLength:"64"`
+	Feed     string `query:"feed" grade:"L1" maxLength:"64"`
+	Status   string `query:"status" grade:"L1" enum:"open,replayed,dismissed"`
+	Transfer string `query:"transfer" grade:"L1" maxLength:"64"`
 }) (*heldsAnswer, error) {
 	before, err := position(in.PageQuery)
 	if err != nil {
@@ -433,13 +442,13 @@ func (x *Exchange) listHeld(ctx context.Context, in *struct {
 type heldAnswer struct {
 	Body struct {
 		HeldView
-		Fields map[string]string `json:"fields,omitempty" doc:"已接收的记录：各字段 / of a record that was taken in: its fields"`
-		Text   string            `json:"text,omitempty" doc:"未接收的记录：原文；无法解码时为 hex:… / of one that was not: as it came, or hex:… where that is no text"`
+		Fields map[string]string `json:"fields,omitempty" grade:"L3" doc:"已接收的记录：各字段 / of a record that was taken in: its fields"`
+		Text   string            `json:"text,omitempty" grade:"L3" doc:"未接收的记录：原文；无法解码时为 hex:… / of one that was not: as it came, or hex:… where that is no text"`
 	}
 }
 
 func (x *Exchange) getHeld(ctx context.Context, in *struct {
-	ID string `path:"id" maxLength:"64"`
+	ID string `path:"id" grade:"L1" maxLength:"64"`
 }) (*heldAnswer, error) {
 	h, err := x.store.held(ctx, x.host.DB, in.ID)
 	if err != nil {
@@ -452,9 +461,9 @@ func (x *Exchange) getHeld(ctx context.Context, in *struct {
 }
 
 func (x *Exchange) postReplay(ctx context.Context, in *struct {
-	ID   string `path:"id" maxLength:"64"`
+	ID   string `path:"id" grade:"L1" maxLength:"64"`
 	Body struct {
-		Values map[string]string `json:"values,omitempty" doc:"接收时被隔离：按来源列名给出整条记录；投递时被隔离：只给要改的字段 / of a record that was not taken in: all of it, by source column; of one that a target can't have: the fields to change"`
+		Values map[string]string `json:"values,omitempty" grade:"L3" doc:"接收时被隔离：按来源列名给出整条记录；投递时被隔离：只给要改的字段 / of a record that was not taken in: all of it, by source column; of one that a target can't have: the fields to change"`
 	}
 }) (*transferAnswer, error) {
 	t, err := x.replay(ctx, in.ID, auth.From(ctx).ID, in.Body.Values)
@@ -466,9 +475,9 @@ func (x *Exchange) postReplay(ctx context.Context, in *struct {
 }
 
 func (x *Exchange) postDismiss(ctx context.Context, in *struct {
-	ID   string `path:"id" maxLength:"64"`
+	ID   string `path:"id" grade:"L1" maxLength:"64"`
 	Body struct {
-		Reason string `json:"reason" minLength:"1" maxLength:"500"`
+		Reason string `json:"reason" grade:"L2" minLength:"1" maxLength:"500"`
 	}
 }) (*struct{}, error) {
 	return nil, x.dismiss(ctx, in.ID, auth.From(ctx).ID, in.Body.Reason)
@@ -477,9 +486,9 @@ func (x *Exchange) postDismiss(ctx context.Context, in *struct {
 type reconciliationAnswer struct{ Body Reconciliation }
 
 func (x *Exchange) getReconciliation(ctx context.Context, in *struct {
-	Feed   string `query:"feed" required:"true" maxLength:"64"`
-	Target string `query:"target" required:"true" maxLength:"64"`
-	Day    string `query:"day" required:"true" maxLength:"10"`
+	Feed   string `query:"feed" grade:"L1" required:"true" maxLength:"64"`
+	Target string `query:"target" grade:"L1" required:"true" maxLength:"64"`
+	Day    string `query:"day" grade:"L1" required:"true" maxLength:"10"`
 }) (*reconciliationAnswer, error) {
 	f, err := x.offered(in.Feed)
 	if err != nil {
@@ -501,14 +510,14 @@ func (x *Exchange) getReconciliation(ctx context.Context, in *struct {
 
 type countAnswer struct {
 	Body struct {
-		Count int64 `json:"count"`
+		Count int64 `json:"count" grade:"L1"`
 	}
 }
 
 func (x *Exchange) postRetry(ctx context.Context, in *struct {
 	Body struct {
-		Feed   string `json:"feed,omitempty" maxLength:"64" doc:"留空为全部 / all where absent"`
-		Target string `json:"target,omitempty" maxLength:"64"`
+		Feed   string `json:"feed,omitempty" grade:"L1" maxLength:"64" doc:"留空为全部 / all where absent"`
+		Target string `json:"target,omitempty" grade:"L1" maxLength:"64"`
 	}
 }) (*countAnswer, error) {
 	n, err := x.host.DB.Exec(ctx, sqldb.Relaxed, "UPDATE delivery SET due_at = 0 WHERE status = 'pending' AND due_at > 0 AND ($1 = '' OR feed = $1) AND ($2 = '' OR target = $2)",

@@ -14,6 +14,7 @@ import (
 
 // Reconciliation compares what a target was given of a day with what it has.
 type Reconciliation struct {
+	_           struct{}     `grade:"L1"`
 	Feed        string       `json:"feed"`
 	Target      string       `json:"target"`
 	Day         string       `json:"day"`
@@ -30,17 +31,18 @@ type Reconciliation struct {
 
 // Side is one side of a reconciliation.
 type Side struct {
-	Records int64  `json:"records"`
-	SM3     string `json:"sm3,omitempty" doc:"各记录 SM3 之和（模 2²⁵⁶），与次序无关 / sum of the records' SM3 modulo 2²⁵⁶, in any order"`
+	_       struct{} `grade:"L1"`
+	Records int64    `json:"records"`
+	SM3     string   `json:"sm3,omitempty" doc:"各记录 SM3 之和（模 2²⁵⁶），与次序无关 / sum of the records' SM3 modulo 2²⁵⁶, in any order"`
 }
 
 // Difference is a record that is not the same on both sides. It names the record by the transfer and its number there,
 // which say nothing of whom it is about.
 type Difference struct {
-	Transfer string   `json:"transfer"`
-	Seq      int64    `json:"seq"`
-	Missing  bool     `json:"missing,omitempty"`
-	Fields   []string `json:"fields,omitempty" doc:"值不同的字段 / fields whose values differ"`
+	Transfer string   `json:"transfer" grade:"L1"`
+	Seq      int64    `json:"seq" grade:"L1"`
+	Missing  bool     `json:"missing,omitempty" grade:"L1"`
+	Fields   []string `json:"fields,omitempty" grade:"L1" doc:"值不同的字段 / fields whose values differ"`
 }
 
 const (

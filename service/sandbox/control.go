@@ -15,6 +15,7 @@ import (
 
 // order is a Fault as the control API writes it.
 type order struct {
+	_        struct{}     `grade:"L1"`
 	Kind     FaultKind    `json:"kind" enum:"error500,timeout,lost,duplicate,drip,wrong-signature,down" doc:"故障类型 / the fault"`
 	Resource string       `json:"resource,omitempty" maxLength:"64" doc:"仅此资源；缺省为全部 / this resource alone; all by default"`
 	Next     int          `json:"next,omitempty" minimum:"0" maximum:"1000000000" doc:"影响多少个请求；0 为不限 / how many requests; 0 is no limit"`
@@ -23,11 +24,12 @@ type order struct {
 }
 
 type agencyInput struct {
-	Agency string `path:"agency" maxLength:"64" doc:"部门 / the agency"`
+	_      struct{} `grade:"L1"`
+	Agency string   `path:"agency" maxLength:"64" doc:"部门 / the agency"`
 }
 
 type orderInput struct {
-	Agency string `path:"agency" maxLength:"64" doc:"部门 / the agency"`
+	Agency string `path:"agency" grade:"L1" maxLength:"64" doc:"部门 / the agency"`
 	Body   order
 }
 
@@ -100,7 +102,7 @@ func (s *Sandbox) putFault(ctx context.Context, in *orderInput) (*list[order], e
 	if err := s.SetFault(in.Agency, f); err != nil {
 		return nil, err
 	}
-	return s.listFaults(ctx, &agencyInput{in.Agency})
+	return s.listFaults(ctx, &agencyInput{Agency: in.Agency})
 }
 
 func (s *Sandbox) listEffects(ctx context.Context, in *effectsInput) (*effectsOutput, error) {

@@ -9,6 +9,7 @@ import (
 
 // Effect is one line of the ledger: something that really happened at an agency.
 type Effect struct {
+	_         struct{}     `grade:"L1"`
 	ID        int64        `json:"-"`
 	Agency    string       `json:"agency"`
 	Resource  string       `json:"resource"`
@@ -19,9 +20,10 @@ type Effect struct {
 
 // Summary counts requests by what is left of them.
 type Summary struct {
-	Done    int64 `json:"done" doc:"已做成且未撤销 / done and not undone"`
-	Undone  int64 `json:"undone" doc:"做成后已撤销 / done and undone again"`
-	Doubles int64 `json:"doubles" doc:"重复做成或重复撤销，应为 0 / done or undone more than once; must be 0"`
+	_       struct{} `grade:"L1"`
+	Done    int64    `json:"done" doc:"已做成且未撤销 / done and not undone"`
+	Undone  int64    `json:"undone" doc:"做成后已撤销 / done and undone again"`
+	Doubles int64    `json:"doubles" doc:"重复做成或重复撤销，应为 0 / done or undone more than once; must be 0"`
 }
 
 // Ledger returns up to limit effects after the one with the given ID (0 for the beginning), in the order in which they

@@ -127,6 +127,7 @@ func open(file string, ring *keys.Ring) (map[string]*office, error) {
 
 // Agency is what there is to know of an agency.
 type Agency struct {
+	_         struct{}   `grade:"L1"`
 	Name      string     `json:"name"`
 	Title     lang.Text  `json:"title"`
 	KeyID     string     `json:"keyId" doc:"签名密钥 / its signing key"`
@@ -135,10 +136,10 @@ type Agency struct {
 
 // Resource is one of an agency's resources.
 type Resource struct {
-	Name      string `json:"name"`
-	Mode      Mode   `json:"mode"`
-	MedianMS  int64  `json:"medianMs" doc:"时延中位数（毫秒） / median latency in milliseconds"`
-	Revocable bool   `json:"revocable" doc:"办结后可否撤销 / whether it can be undone once done"`
+	Name      string `json:"name" grade:"L1"`
+	Mode      Mode   `json:"mode" grade:"L1"`
+	MedianMS  int64  `json:"medianMs" grade:"L1" doc:"时延中位数（毫秒） / median latency in milliseconds"`
+	Revocable bool   `json:"revocable" grade:"L1" doc:"办结后可否撤销 / whether it can be undone once done"`
 }
 
 // Agencies returns the agencies by name.

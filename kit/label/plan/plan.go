@@ -50,7 +50,7 @@ func (p *Planner) Of(t reflect.Type) (*Plan, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	b := builder{catalog: p.catalog, known: map[nodeKey]*node{}}
-	root := b.node(t, label.Tag{}, t.String())
+	root := b.node(t, label.Tag{}, typeName(t))
 	if len(b.wrong) > 0 {
 		return nil, b.err(t)
 	}
@@ -171,6 +171,14 @@ func tooDeep() error {
 	return errs.New(errs.Internal, "值的嵌套过深", "the value is nested too deeply").WithCode("plan.depth")
 }
 
+// typeName returns a type's name; one without a name is a struct somewhere within a function or another type.
+func typeName(t reflect.Type) string {
+	if t.Name() == "" {
+		return "struct"
+	}
+	return t.String()
+}
+
 // err is what Of returns for a type that has no plan.
 func (b *builder) err(t reflect.Type) error {
 	names := make([]string, len(b.wrong))
@@ -178,8 +186,8 @@ func (b *builder) err(t reflect.Type) error {
 		names[i] = w.Field + " (" + w.Msg.EN + ")"
 	}
 	all := strings.Join(names, "; ")
-	e := errs.New(errs.Internal, fmt.Sprintf("类型 %s 有未定级或标签有误的字段: %s", t, all),
-		fmt.Sprintf("the type %s has fields without a grade or with a wrong tag: %s", t, all)).WithCode("grade.missing")
+	e := errs.New(errs.Internal, fmt.Sprintf("类型 %s 有未定级或标签有误的字段: %s", typeName(t), all),
+		fmt.Sprintf("the type %s has fields without a grade or with a wrong tag: %s", typeName(t), all)).WithCode("grade.missing")
 	e.Also = b.wrong
 	return e
 }
