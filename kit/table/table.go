@@ -36,7 +36,9 @@ type Spec struct {
 // Table is a table of another system. It is safe for concurrent use.
 type Table interface {
 	// Write puts rows into the table in one transaction, together with the batch's name in the ledger, a table
-	// qiong_ledger (batch, written_at) that it makes where it is missing. A batch that the ledger has changes nothing.
+	// qiong_ledger (batch, written_at) that it makes beside the table where it is missing. A batch that the ledger has
+	// changes nothing; tables beside each other share it, so a batch's name must tell whose it is: up to 128 visible
+	// ASCII characters, in which case counts.
 	// Of rows with one key the last is kept. A row that the server can't take is a *RowError, and nothing is written;
 	// a server that can't be reached is of kind Unavailable.
 	Write(ctx context.Context, batch string, rows []Row) error
