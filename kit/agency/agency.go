@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/qiongdev/qiong/kit/errs"
+	"github.com/qiongdev/qiong/kit/label"
 	"github.com/qiongdev/qiong/kit/lang"
 )
 
@@ -20,6 +21,10 @@ const MaxBody = 1 << 20
 // Window is how old a signature may be, and how far ahead of the reader's clock: clocks must be set, and the agency
 // remembers every nonce for a few windows.
 const Window = time.Minute
+
+// Grade is the grade of a Request and of an Answer, for what they hold of a form and of what was issued. It goes with
+// them in the header X-Data-Grade.
+const Grade = label.L3
 
 // Outcome is what became of a request.
 type Outcome string

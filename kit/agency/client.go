@@ -17,6 +17,7 @@ import (
 
 	"github.com/qiongdev/qiong/kit/errs"
 	"github.com/qiongdev/qiong/kit/httpsig"
+	"github.com/qiongdev/qiong/kit/label"
 	"github.com/qiongdev/qiong/kit/strictjson"
 )
 
@@ -120,8 +121,10 @@ func (c *Client) request(ctx context.Context, method, resource, id string, body 
 		return nil, errs.Wrap(err, errs.Internal, "部门地址不是合法的 URL", "the agency's address is not a URL").WithCode("agency.request")
 	}
 	req.Header.Set("Accept", "application/json, application/problem+json")
+	req.Header.Set(label.Header, label.L1.String()) // the number of a request says nothing of anybody
 	if method == http.MethodPut {
 		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set(label.Header, Grade.String())
 	}
 	if err := httpsig.SignRequest(req, body, c.Signer, c.now(), httpsig.NewNonce()); err != nil {
 		return nil, errs.Wrap(err, errs.Internal, "无法签名请求", "the request could not be signed").WithCode("agency.request")

@@ -9,12 +9,16 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"reflect"
 	"slices"
 	"time"
 
 	"github.com/qiongdev/qiong/kit/auth"
 	"github.com/qiongdev/qiong/kit/errs"
 	"github.com/qiongdev/qiong/kit/httpapi"
+	"github.com/qiongdev/qiong/kit/label"
+	"github.com/qiongdev/qiong/kit/label/access"
+	"github.com/qiongdev/qiong/kit/label/httplabel"
 	"github.com/qiongdev/qiong/kit/lang"
 	"github.com/qiongdev/qiong/kit/pages"
 	"github.com/qiongdev/qiong/kit/saga"
@@ -37,13 +41,31 @@ func (a *Approval) pageRoutes() {
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "/approval/", http.StatusSeeOther)
 	})
-	mux.HandleFunc("GET /approval/{$}", site.Handle(a.casesPage))
-	mux.HandleFunc("GET /approval/cases/{id}", site.Handle(a.casePage))
-	mux.HandleFunc("GET /approval/notices", site.Handle(a.noticesPage))
-	mux.HandleFunc("POST /approval/cases/{id}/withdraw", site.Handle(a.withdrawPage))
+	handle := func(route httplabel.Route, show graded) {
+		mux.HandleFunc(route.Name, site.Handle(a.behind(route, show)))
+	}
+	handle(httplabel.Route{Name: "GET /approval/{$}", Grade: label.L2}, a.casesPage)
+	handle(httplabel.Route{Name: "GET /approval/cases/{id}", Out: reflect.TypeFor[CaseView](), Policy: access.Mask}, a.casePage)
+	handle(httplabel.Route{Name: "GET /approval/notices", Grade: label.L2}, a.noticesPage)
+	handle(httplabel.Route{Name: "POST /approval/cases/{id}/withdraw", Grade: label.L1}, a.withdrawPage)
 	mux.HandleFunc("GET /approval/live.js", func(w http.ResponseWriter, r *http.Request) {
 		http.ServeFileFS(w, r, pageFiles, "pages/live.js")
 	})
+}
+
+// graded is a page behind a gate.
+type graded func(w http.ResponseWriter, r *http.Request, p pages.Page, who *auth.Principal, pass httplabel.Pass) error
+
+// behind puts a page behind the gate of its route: pages show no more than the API does.
+func (a *Approval) behind(route httplabel.Route, show graded) pages.Show {
+	gate := a.host.API.Gate(route)
+	return func(w http.ResponseWriter, r *http.Request, p pages.Page, who *auth.Principal) error {
+		pass, err := gate.Enter(r.Context(), w.Header())
+		if err != nil {
+			return err
+		}
+		return show(w, r, p, who, pass)
+	}
 }
 
 // tone is the colour of a status.
@@ -66,7 +88,7 @@ type option struct {
 	Chosen      bool
 }
 
-func (a *Approval) casesPage(w http.ResponseWriter, r *http.Request, p pages.Page, who *auth.Principal) error {
+func (a *Approval) casesPage(w http.ResponseWriter, r *http.Request, p pages.Page, who *auth.Principal, _ httplabel.Pass) error {
 	q := r.URL.Query()
 	status := Status(q.Get("status"))
 	f := filter{status: status, limit: 51}
@@ -119,7 +141,7 @@ type mark struct {
 
 type field struct{ Name, Value string }
 
-func (a *Approval) casePage(w http.ResponseWriter, r *http.Request, p pages.Page, who *auth.Principal) error {
+func (a *Approval) casePage(w http.ResponseWriter, r *http.Request, p pages.Page, who *auth.Principal, pass httplabel.Pass) error {
 	c, m, in, err := a.load(r.Context(), who, r.PathValue("id"))
 	if err != nil {
 		return err
@@ -134,8 +156,13 @@ func (a *Approval) casePage(w http.ResponseWriter, r *http.Request, p pages.Page
 	for _, f := range files {
 		v.Files = append(v.Files, f.view())
 	}
-	p.Title, p.At = c.Subject, "cases"
-	if c.Status == Processing {
+	shown, err := pass.Show(v)
+	if err != nil {
+		return err
+	}
+	v = shown.(CaseView) // from here on nothing is read from c, m and in but what everybody may know
+	p.Title, p.At = v.Subject, "cases"
+	if v.Status == Processing {
 		p.Script = "/approval/live.js"
 	}
 	return templates.Render(w, "case", struct {
@@ -143,7 +170,7 @@ func (a *Approval) casePage(w http.ResponseWriter, r *http.Request, p pages.Page
 		Case                 CaseView
 		Matter, Tone, Reason string
 		Line                 []mark
-	}{p, v, a.matterTitle(c).In(p.Lang), c.Status.tone(), reasonText(c.Reason).In(p.Lang), line(p, c, m, in, v)})
+	}{p, v, a.matterTitle(c).In(p.Lang), v.Status.tone(), reasonText(v.Reason).In(p.Lang), line(p, c, m, in, v)})
 }
 
 func reasonText(reason string) lang.Text {
@@ -164,26 +191,27 @@ func line(p pages.Page, c *Case, m *Matter, in *saga.Instance, v CaseView) []mar
 	}
 	for i, s := range v.Steps {
 		st := in.Steps[i]
-		k := mark{Title: s.Title, Who: s.AgencyName, Status: s.StatusText, Tone: stepTone(st), When: pages.Clock(st.BeganAt),
-			Took: took(st), Note: st.Reason, Calls: st.Calls}
+		k := mark{Title: s.Title, Who: s.AgencyName, Status: s.StatusText, Tone: s.tone(), When: pages.Clock(st.BeganAt),
+			Took: took(st), Note: s.Reason, Calls: s.Calls}
 		k.Issued, k.Fake = issued(s.Issued, m.Labels, p.Lang)
 		all = append(all, k)
 	}
 	if c.Decided > 0 {
-		all = append(all, mark{Title: c.Status.Text().In(p.Lang), Tone: c.Status.tone(), When: pages.Clock(c.Decided)})
+		all = append(all, mark{Title: v.StatusText, Tone: v.Status.tone(), When: pages.Clock(c.Decided)})
 	}
 	return all
 }
 
-func stepTone(st saga.StepState) string {
-	switch {
-	case st.Parked:
+func (s StepView) tone() string {
+	if s.Parked {
 		return "warn"
-	case st.Status == saga.StepDone || st.Status == saga.StepSkipped:
+	}
+	switch s.Status {
+	case string(saga.StepDone), string(saga.StepSkipped):
 		return "good"
-	case st.Status == saga.StepRefused:
+	case string(saga.StepRefused):
 		return "bad"
-	case st.Status == saga.StepWaiting || st.Status == saga.StepUndone:
+	case "waiting", string(saga.StepUndone):
 		return "idle"
 	}
 	return "busy"
@@ -220,7 +248,7 @@ func issued(raw json.RawMessage, labels map[string]lang.Text, l lang.Lang) (all 
 	return all, fake
 }
 
-func (a *Approval) withdrawPage(w http.ResponseWriter, r *http.Request, _ pages.Page, who *auth.Principal) error {
+func (a *Approval) withdrawPage(w http.ResponseWriter, r *http.Request, _ pages.Page, who *auth.Principal, _ httplabel.Pass) error {
 	err := a.withdraw(r.Context(), httpapi.Call{Principal: who}, r.PathValue("id"))
 	var e *errs.Error
 	if err != nil && !(errors.As(err, &e) && e.Code == "saga.past-pivot") { // the page shows that it went on
@@ -230,7 +258,7 @@ func (a *Approval) withdrawPage(w http.ResponseWriter, r *http.Request, _ pages.
 	return nil
 }
 
-func (a *Approval) noticesPage(w http.ResponseWriter, r *http.Request, p pages.Page, who *auth.Principal) error {
+func (a *Approval) noticesPage(w http.ResponseWriter, r *http.Request, p pages.Page, who *auth.Principal, _ httplabel.Pass) error {
 	rows, err := a.store.notices(r.Context(), who.ID, 1<<62, 100)
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"github.com/qiongdev/qiong/kit/agency"
 	"github.com/qiongdev/qiong/kit/errs"
 	"github.com/qiongdev/qiong/kit/httpsig"
+	"github.com/qiongdev/qiong/kit/label"
 )
 
 const (
@@ -163,6 +164,7 @@ func (s *Sandbox) postOnce(ctx context.Context, e entry, body []byte) error {
 		return err
 	}
 	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set(label.Header, agency.Grade.String())
 	if err := httpsig.SignRequest(req, body, s.offices[e.agency].key, s.now(), httpsig.NewNonce()); err != nil {
 		return err
 	}

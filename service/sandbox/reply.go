@@ -12,6 +12,7 @@ import (
 	"github.com/qiongdev/qiong/kit/errs"
 	"github.com/qiongdev/qiong/kit/httpapi"
 	"github.com/qiongdev/qiong/kit/httpsig"
+	"github.com/qiongdev/qiong/kit/label"
 	"github.com/qiongdev/qiong/kit/lang"
 	"github.com/qiongdev/qiong/kit/telemetry"
 )
@@ -21,6 +22,7 @@ type reply struct {
 	status     int
 	media      string
 	lang       lang.Lang
+	grade      label.Grade
 	retryAfter time.Duration
 	body       []byte
 }
@@ -30,7 +32,7 @@ func jsonReply(status int, a agency.Answer) reply {
 	if err != nil {
 		panic("sandbox: an answer that was stored cannot be written: " + err.Error())
 	}
-	return reply{status: status, media: "application/json", body: body}
+	return reply{status: status, media: "application/json", grade: agency.Grade, body: body}
 }
 
 func problem(r *http.Request, err error) reply {
@@ -40,7 +42,7 @@ func problem(r *http.Request, err error) reply {
 	if merr != nil {
 		panic("sandbox: a problem cannot be written: " + merr.Error())
 	}
-	return reply{status: p.Status, media: "application/problem+json", lang: l, retryAfter: errs.As(err).RetryAfter, body: body}
+	return reply{status: p.Status, media: "application/problem+json", lang: l, grade: label.L1, retryAfter: errs.As(err).RetryAfter, body: body}
 }
 
 // send signs and writes rep as o, or as nobody where there is no such agency, with the fault that strikes the answer.
@@ -52,6 +54,7 @@ func (s *Sandbox) send(w http.ResponseWriter, r *http.Request, o *office, rep re
 	h.Set("Content-Type", rep.media)
 	h.Set("Content-Length", strconv.Itoa(len(rep.body)))
 	h.Set("Cache-Control", "no-store")
+	h.Set(label.Header, rep.grade.String())
 	if rep.lang != "" {
 		h.Set("Content-Language", string(rep.lang))
 	}
