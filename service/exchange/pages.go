@@ -61,7 +61,7 @@ func (x *Exchange) feedsPage(w http.ResponseWriter, r *http.Request, p pages.Pag
 		for _, t := range v.Targets {
 			tr := targetRow{Name: t.Name, Kind: kinds[t.Kind], Waiting: p.Say("无积压", "up to date"), Tone: "good", Reason: t.Reason}
 			if t.Transfers > 0 {
-				tr.Waiting = fmt.Sprintf(p.Say("%d 批，%d 块", "%d transfers, %d chunks"), t.Transfers, t.Chunks)
+				tr.Waiting = fmt.Sprintf(p.Say("%d 批，%d 块", "transfers: %d, chunks: %d"), t.Transfers, t.Chunks)
 				tr.Lag, tr.Tone = t.oldest.Round(time.Second).String(), "busy"
 			}
 			if t.Attempts > 0 {
