@@ -373,13 +373,20 @@ func words(kept string, l lang.Lang) string {
 // small writes.
 func (x *Exchange) clean(ctx context.Context) error {
 	before := x.host.Now().Add(-x.cfg.Retention).UnixMilli()
-	for {
-		n, err := x.host.DB.Exec(ctx, sqldb.Relaxed, `DELETE FROM chunk WHERE transfer IN (SELECT transfer FROM chunk JOIN transfer t ON t.id = chunk.transfer
-			WHERE t.status = 'refused' OR t.status = 'accepted' AND t.ended_at < $1 AND NOT EXISTS
-				(SELECT 1 FROM delivery d WHERE d.transfer = t.id AND (d.status = 'pending' OR d.ended_at >= $1))
-			LIMIT 1) AND n < (SELECT min(n) + 50 FROM chunk AS first WHERE first.transfer = chunk.transfer)`, before)
-		if err != nil || n == 0 {
-			return err
+	ids, err := sqldb.All(ctx, x.host.DB, func(r sqldb.Scanner) (id string, err error) { return id, r.Scan(&id) },
+		`SELECT t.id FROM transfer t WHERE EXISTS (SELECT 1 FROM chunk c WHERE c.transfer = t.id) AND (t.status = 'refused'
+			OR t.status = 'accepted' AND t.ended_at < $1 AND NOT EXISTS
+				(SELECT 1 FROM delivery d WHERE d.transfer = t.id AND (d.status = 'pending' OR d.ended_at >= $1))) ORDER BY t.id`, before)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		for n := int64(1); n > 0; {
+			n, err = x.host.DB.Exec(ctx, sqldb.Relaxed, "DELETE FROM chunk WHERE transfer = $1 AND n < (SELECT min(n) + 50 FROM chunk WHERE transfer = $1)", id)
+			if err != nil {
+				return err
+			}
 		}
 	}
+	return nil
 }

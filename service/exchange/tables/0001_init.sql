@@ -55,6 +55,7 @@ CREATE TABLE delivery (
     ended_at    BIGINT NOT NULL,
     PRIMARY KEY (feed, target, transfer)
 );
+CREATE INDEX delivery_transfer ON delivery (transfer);
 CREATE INDEX delivery_status ON delivery (status, feed, target, transfer);
 
 -- What could not be taken, or not be written for a target.
