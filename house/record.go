@@ -26,9 +26,20 @@ type record struct {
 	wake chan struct{}
 
 	mu      sync.Mutex
-	waiting []sqldb.Insert
+	waiting []entry
 
 	writing sync.Mutex // one flush at a time
+}
+
+// entry is an access with what is known of it besides.
+type entry struct {
+	access.Access
+	id, at int64
+	trace  string
+}
+
+func (e entry) row() sqldb.Insert {
+	return intoAccess.Row(e.id, e.Who, e.Route, e.Grade.String(), e.Clearance.String(), e.Decision.String(), e.trace, e.at)
 }
 
 const (
@@ -54,14 +65,13 @@ func openRecord(ctx context.Context, db sqldb.DB, now func() time.Time, log *slo
 // Record implements access.Recorder.
 func (r *record) Record(ctx context.Context, a access.Access) error {
 	now := r.now()
-	row := intoAccess.Row(r.ids.Next(now), a.Who, a.Route, a.Grade.String(), a.Clearance.String(), a.Decision.String(),
-		telemetry.TraceID(ctx), now.UnixMilli())
+	e := entry{a, r.ids.Next(now), now.UnixMilli(), telemetry.TraceID(ctx)}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.waiting) >= maxWaiting {
 		return errs.New(errs.Unavailable, "访问记录无法写入", "the record of accesses can't be written")
 	}
-	r.waiting = append(r.waiting, row)
+	r.waiting = append(r.waiting, e)
 	select {
 	case r.wake <- struct{}{}:
 	default:
@@ -99,17 +109,21 @@ func (r *record) flush(ctx context.Context) error {
 	r.writing.Lock()
 	defer r.writing.Unlock()
 	r.mu.Lock()
-	rows := r.waiting
+	gathered := r.waiting
 	r.waiting = nil
 	r.mu.Unlock()
-	if len(rows) == 0 {
+	if len(gathered) == 0 {
 		return nil
+	}
+	rows := make([]sqldb.Insert, len(gathered))
+	for i, e := range gathered {
+		rows[i] = e.row()
 	}
 	err := r.db.Write(ctx, sqldb.Relaxed, func(tx *sqldb.Tx) error { return tx.Insert(ctx, rows...) })
 	if err != nil {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.waiting = append(rows, r.waiting...)
+		r.waiting = append(gathered, r.waiting...)
 	}
 	return err
 }
