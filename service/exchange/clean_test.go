@@ -25,10 +25,13 @@ func TestClean(t *testing.T) {
 			delivery string // status and end
 			at       int64
 		}{
-			"refused": {refused, recent, "", 0}, "receiving": {receiving, 0, "", 0}, "recent": {accepted, recent, "done", recent},
+			"refused": {refused, recent, "", 0}, "receiving": {receiving, 0, "", 0}, "abandoned": {receiving, 0, "", 0}, "recent": {accepted, recent, "done", recent},
 			"old": {accepted, old, "done", old}, "waiting": {accepted, old, "pending", 0}, "late": {accepted, old, "done", recent}, "none": {accepted, old, "", 0},
 		} {
-			tr := &transfer{ID: id, Feed: "f", Version: 1, Kind: kindFile, Name: id, Status: tc.status, Chunks: 120, Ended: tc.ended}
+			tr := &transfer{ID: id, Feed: "f", Version: 1, Kind: kindFile, Name: id, Status: tc.status, Chunks: 120, Created: recent, Ended: tc.ended}
+			if id == "abandoned" {
+				tr.Created = old
+			}
 			rows := []sqldb.Insert{tr.row()}
 			for n := range int64(120) {
 				rows = append(rows, intoChunk.Row(id, n, int64(1), []byte("x")))

@@ -33,16 +33,15 @@ const firstPause = time.Second
 
 // deliverAll brings a target whatever is for it, oldest first, until ctx ends. A target that fails is tried again with
 // growing pauses; nothing overtakes.
-func (x *Exchange) deliverAll(ctx context.Context, feed, target string) error {
-	wake := x.wake[wakeKey(feed, target)]
+func (x *Exchange) deliverAll(ctx context.Context, r route, wake <-chan struct{}) error {
 	for {
 		pause := time.Minute // polling repairs a wake-up that was lost with a killed process
-		d, err := x.store.next(ctx, feed, target)
+		d, err := x.store.next(ctx, r)
 		switch {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil:
-			x.host.Log.ErrorContext(ctx, "deliveries can't be read", "feed", feed, "target", target, "err", err)
+			x.host.Log.ErrorContext(ctx, "deliveries can't be read", "route", r.String(), "err", err)
 			pause = firstPause
 		case d != nil && d.Due > x.host.Now().UnixMilli():
 			pause = time.Duration(d.Due-x.host.Now().UnixMilli()) * time.Millisecond

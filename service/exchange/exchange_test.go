@@ -755,6 +755,21 @@ func TestFilesAndInterfaces(t *testing.T) {
 	}
 }
 
+// What was accepted for a target is delivered, also when the feed is offered no longer.
+func TestAFeedThatIsNoLongerOffered(t *testing.T) {
+	l := newLab(t, feedOf(recordio.NDJSON, "", "gb18030"), "")
+	l.city.gone = true
+	v := l.take("last", file(recordio.NDJSON, people(3)), 3)
+	l.house.Stop()
+	l.city.gone = false
+	l.opt.Set["exchange.feeds"] = ""
+	l.start()
+	l.delivered(v.ID)
+	if len(l.city.rows) != 3 {
+		t.Errorf("%d rows", len(l.city.rows))
+	}
+}
+
 func TestTooManyBadRecords(t *testing.T) {
 	l := newLab(t, feedOf(recordio.NDJSON, "", "gb18030"), "")
 	l.house.Stop()

@@ -522,10 +522,8 @@ func (x *Exchange) postRetry(ctx context.Context, in *struct {
 }) (*countAnswer, error) {
 	n, err := x.host.DB.Exec(ctx, sqldb.Relaxed, "UPDATE delivery SET due_at = 0 WHERE status = 'pending' AND due_at > 0 AND ($1 = '' OR feed = $1) AND ($2 = '' OR target = $2)",
 		in.Body.Feed, in.Body.Target)
-	for _, f := range x.current {
-		for i := range f.To {
-			x.wakeTarget(f.Name, f.To[i].Name)
-		}
+	for r := range x.wake {
+		x.wakeUp(r)
 	}
 	out := &countAnswer{}
 	out.Body.Count = n

@@ -190,8 +190,8 @@ func (x *Exchange) reconciliationPage(w http.ResponseWriter, r *http.Request, p 
 	chosen := q.Get("of")
 	for _, v := range views {
 		for _, t := range v.Targets {
-			data.Choices = append(data.Choices, choice{v.Name, t.Name, wakeKey(v.Name, t.Name) == chosen})
-			if wakeKey(v.Name, t.Name) != chosen {
+			data.Choices = append(data.Choices, choice{v.Name, t.Name, route{v.Name, t.Name}.String() == chosen})
+			if (route{v.Name, t.Name}).String() != chosen {
 				continue
 			}
 			f := x.current[v.Name]

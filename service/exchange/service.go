@@ -73,7 +73,7 @@ type Exchange struct {
 	sealer  *gm.Sealer
 	current map[string]*Feed // newest version, by name
 	feeds   map[feedKey]*Feed
-	wake    map[string]chan struct{} // by feed and target
+	wake    map[route]chan struct{}
 	metrics metrics
 
 	mu      sync.Mutex
@@ -90,17 +90,19 @@ type metrics struct {
 	records   *prometheus.CounterVec // by feed and what became of them
 	delivered *prometheus.CounterVec // records, by feed and target
 	failed    *prometheus.CounterVec // attempts, by feed and target
+	waiting   *prometheus.GaugeVec   // chunks, by feed and target
 }
 
 func newExchange(ctx context.Context, h *qiong.Host, cfg Config, drivers map[string]table.Opener) (*Exchange, error) {
 	x := &Exchange{host: h, cfg: cfg, drivers: drivers, store: store{h.DB}, current: map[string]*Feed{}, feeds: map[feedKey]*Feed{},
-		wake: map[string]chan struct{}{}, sending: map[string]bool{}, open: map[string]table.Table{}}
+		wake: map[route]chan struct{}{}, sending: map[string]bool{}, open: map[string]table.Table{}}
 	x.metrics = metrics{
 		records:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "records_total", Help: "Records received, by what became of them."}, []string{"feed", "fate"}),
 		delivered: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "delivered_total", Help: "Records delivered."}, []string{"feed", "target"}),
 		failed:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "failed_deliveries_total", Help: "Attempts to deliver that failed."}, []string{"feed", "target"}),
+		waiting:   prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "waiting_chunks", Help: "Chunks that wait for a target."}, []string{"feed", "target"}),
 	}
-	for _, c := range []prometheus.Collector{x.metrics.records, x.metrics.delivered, x.metrics.failed} {
+	for _, c := range []prometheus.Collector{x.metrics.records, x.metrics.delivered, x.metrics.failed, x.metrics.waiting} {
 		if err := h.Meter.Register(c); err != nil {
 			return nil, err
 		}
@@ -124,6 +126,7 @@ func newExchange(ctx context.Context, h *qiong.Host, cfg Config, drivers map[str
 		return nil, err
 	}
 	h.Every("clean", time.Hour, x.clean)
+	h.Every("waiting", 15*time.Second, x.count)
 	x.routes()
 	x.pageRoutes()
 	return x, nil
@@ -170,10 +173,21 @@ func (x *Exchange) loadFeeds(ctx context.Context) error {
 			return err
 		}
 		for i := range f.To {
-			x.wake[wakeKey(f.Name, f.To[i].Name)] = make(chan struct{}, 1)
+			x.wake[route{f.Name, f.To[i].Name}] = make(chan struct{}, 1)
 		}
 	}
-	return nil
+	return x.leftOver(ctx)
+}
+
+// leftOver adds the routes that no feed on offer has any more, for what still waits on them.
+func (x *Exchange) leftOver(ctx context.Context) error {
+	lags, err := x.store.lags(ctx)
+	for _, l := range lags {
+		if r := (route{l.Feed, l.Target}); x.wake[r] == nil {
+			x.wake[r] = make(chan struct{}, 1)
+		}
+	}
+	return err
 }
 
 // reachable checks that the configuration has the connections that a feed names.
@@ -217,10 +231,10 @@ func (x *Exchange) offered(name string) (*Feed, error) {
 func (x *Exchange) Run(ctx context.Context) error {
 	defer x.closeTables()
 	g, ctx := errgroup.WithContext(ctx)
+	for r, wake := range x.wake {
+		g.Go(func() error { return x.deliverAll(ctx, r, wake) })
+	}
 	for _, f := range x.current {
-		for i := range f.To {
-			g.Go(func() error { return x.deliverAll(ctx, f.Name, f.To[i].Name) })
-		}
 		if f.From.Table != nil {
 			g.Go(func() error { return x.readTable(ctx, f) })
 		}
@@ -232,20 +246,27 @@ func (x *Exchange) Run(ctx context.Context) error {
 func (x *Exchange) table(ctx context.Context, connection string, spec table.Spec) (table.Table, error) {
 	key := fmt.Sprint(connection, spec)
 	x.mu.Lock()
-	defer x.mu.Unlock()
-	if t := x.open[key]; t != nil {
-		return t, nil
+	have := x.open[key]
+	x.mu.Unlock()
+	if have != nil {
+		return have, nil
 	}
 	c := x.cfg.Connections[connection]
 	opener := x.drivers[c.Driver]
 	if opener == nil {
 		return nil, errs.Newf(errs.Unavailable, "连接 %s 未配置", "the connection %s is not configured", connection)
 	}
-	t, err := opener(ctx, c.DSN, spec)
-	if err == nil {
-		x.open[key] = t
+	t, err := opener(ctx, c.DSN, spec) // which may take its time: nobody waits for it but who needs it
+	if err != nil {
+		return nil, err
 	}
-	return t, err
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if have := x.open[key]; have != nil {
+		return have, t.Close()
+	}
+	x.open[key] = t
+	return t, nil
 }
 
 func (x *Exchange) closeTables() {
@@ -256,10 +277,14 @@ func (x *Exchange) closeTables() {
 	}
 }
 
-func wakeKey(feed, target string) string { return feed + "/" + target }
+// route is the way of a feed to one target.
+type route struct{ feed, target string }
 
-func (x *Exchange) wakeTarget(feed, target string) {
-	if c := x.wake[wakeKey(feed, target)]; c != nil {
+// String returns the route as pages write it.
+func (r route) String() string { return r.feed + "/" + r.target }
+
+func (x *Exchange) wakeUp(r route) {
+	if c := x.wake[r]; c != nil {
 		select {
 		case c <- struct{}{}:
 		default:
@@ -313,7 +338,7 @@ func (x *Exchange) handOn(ctx context.Context, tx *sqldb.Tx, f *Feed, t *transfe
 		if err := tx.Insert(ctx, intoDelivery.Row(f.Name, name, t.ID, int64(0), t.Chunks, "pending", int64(0), int64(0), "", int64(0), int64(0), int64(0))); err != nil {
 			return err
 		}
-		tx.OnCommit(func() { x.wakeTarget(f.Name, name) })
+		tx.OnCommit(func() { x.wakeUp(route{f.Name, name}) })
 	}
 	e := events[0]
 	return x.host.Box.Publish(ctx, tx, outbox.Event{Type: e.Type, Key: t.ID, Act: e.Act, Version: e.Version, Grade: e.Grade, Trace: telemetry.Inject(ctx),
@@ -369,10 +394,36 @@ func words(kept string, l lang.Lang) string {
 	return text
 }
 
+// count sets the gauge of what waits.
+func (x *Exchange) count(ctx context.Context) error {
+	lags, err := x.store.lags(ctx)
+	if err != nil {
+		return err
+	}
+	for r := range x.wake {
+		x.metrics.waiting.WithLabelValues(r.feed, r.target).Set(0)
+	}
+	for _, l := range lags {
+		x.metrics.waiting.WithLabelValues(l.Feed, l.Target).Set(float64(l.Chunks))
+	}
+	return nil
+}
+
+// abandon refuses the files that were announced longer than the retention ago and never came whole.
+func (x *Exchange) abandon(ctx context.Context, before int64) error {
+	reason := problemOf(errs.New(errs.Invalid, "逾期未收完", "it never came whole").WithCode("exchange.abandoned"))
+	_, err := x.host.DB.Exec(ctx, sqldb.Relaxed, "UPDATE transfer SET status = 'refused', reason = $1, ended_at = $2 WHERE status = 'receiving' AND created_at < $3",
+		reason, x.host.Now().UnixMilli(), before)
+	return err
+}
+
 // clean drops the chunks of refused transfers, and those that every target has had for as long as the retention, in
 // small writes.
 func (x *Exchange) clean(ctx context.Context) error {
 	before := x.host.Now().Add(-x.cfg.Retention).UnixMilli()
+	if err := x.abandon(ctx, before); err != nil {
+		return err
+	}
 	ids, err := sqldb.All(ctx, x.host.DB, func(r sqldb.Scanner) (id string, err error) { return id, r.Scan(&id) },
 		`SELECT t.id FROM transfer t WHERE EXISTS (SELECT 1 FROM chunk c WHERE c.transfer = t.id) AND (t.status = 'refused'
 			OR t.status = 'accepted' AND t.ended_at < $1 AND NOT EXISTS

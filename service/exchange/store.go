@@ -152,10 +152,10 @@ func scanDelivery(r sqldb.Scanner) (*delivery, error) {
 	return d, r.Scan(&d.Feed, &d.Target, &d.Transfer, &d.Next, &d.Chunks, &d.Status, &d.Attempts, &d.Due, &d.Reason, &d.Delivered, &d.Quarantined, &d.Ended)
 }
 
-// next returns the oldest delivery of a target that is not done; nil where there is none.
-func (s store) next(ctx context.Context, feed, target string) (*delivery, error) {
+// next returns the oldest delivery on a route that is not done; nil where there is none.
+func (s store) next(ctx context.Context, r route) (*delivery, error) {
 	d, err := scanDelivery(s.db.QueryRow(ctx, "SELECT "+deliveryColumns+` FROM delivery
-		WHERE status = 'pending' AND feed = $1 AND target = $2 ORDER BY transfer LIMIT 1`, feed, target))
+		WHERE status = 'pending' AND feed = $1 AND target = $2 ORDER BY transfer LIMIT 1`, r.feed, r.target))
 	if errors.Is(err, sqldb.ErrNoRows) {
 		return nil, nil
 	}
