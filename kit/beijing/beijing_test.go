@@ -90,8 +90,11 @@ func TestAnyZone(t *testing.T) {
 	if os.Getenv("QIONG_ZONE_CHILD") != "" {
 		t.Skip("is the child")
 	}
-	for _, env := range [][]string{{"TZ=America/New_York"}, {"TZ=Asia/Shanghai"}, {"TZ=UTC"}, {"TZ=Asia/Shanghai", "ZONEINFO=/nonexistent"}} {
-		child := exec.Command(os.Args[0], "-test.run=^Test")
+	for _, env := range [][]string{
+		{"TZ=America/New_York"}, {"TZ=Asia/Shanghai"}, {"TZ=UTC"}, {"TZ=Pacific/Kiritimati"}, {"TZ=Asia/Kolkata"},
+		{"TZ=Asia/Shanghai", "ZONEINFO=/nonexistent"},
+	} {
+		child := exec.Command(os.Args[0], "-test.run=^(Test|Example)")
 		child.Env = append(append(os.Environ(), "QIONG_ZONE_CHILD=1"), env...)
 		if out, err := child.CombinedOutput(); err != nil {
 			t.Errorf("%v: %v\n%s", env, err, out)
