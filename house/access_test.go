@@ -27,6 +27,7 @@ import (
 	"github.com/qiongdev/qiong/kit/sqldb"
 	"github.com/qiongdev/qiong/kit/telemetry"
 	"github.com/qiongdev/qiong/tool/apply"
+	labeltool "github.com/qiongdev/qiong/tool/label"
 )
 
 // answer calls a house and returns the answer's grade and body.
@@ -253,5 +254,34 @@ func TestAGraveMessageBecomesADeadLetter(t *testing.T) {
 	}
 	if key := <-handled; key != "harmless" || len(handled) > 0 {
 		t.Errorf("%s was handled, and %d more", key, len(handled))
+	}
+}
+
+// command runs a command line of this house's program.
+func command(t *testing.T, env []string, args ...string) (code int, out string) {
+	t.Helper()
+	var b strings.Builder
+	code = house.Execute(t.Context(), all(), []*qiong.Tool{labeltool.Tool}, &qiong.Console{In: strings.NewReader(""), Out: &b, Err: &b}, append([]string{"--lang", "en"}, args...), env)
+	return code, b.String()
+}
+
+func TestTheCommandsOfGrades(t *testing.T) {
+	h := qiongtest.Start(t, qiongtest.Options{Services: all()})
+	if code, out := command(t, nil, "label", "scan", h.URL); code != 0 {
+		t.Errorf("scanning the API ended with %d: %s", code, out)
+	}
+	code, out := command(t, nil, "label", "report", h.URL, "--format", "csv")
+	if code != 0 || !strings.Contains(out, ",POST /api/approval/cases,request,form,") || strings.Contains(out, "ungraded") {
+		t.Errorf("the table of assets: %d\n%s", code, out)
+	}
+	if _, _, err := answer(t, h.As("security", auth.Security), "POST", "/api/house/tokens", map[string]any{"id": "x", "name": "x", "roles": []string{"applicant"}}); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"label", "accesses", "--url", h.URL, "--token", h.As("auditor", auth.Auditor).Token}
+	if code, out := command(t, nil, args...); code != 0 || !strings.Contains(out, "security\tpassed\tL4\tL4\tPOST /api/house/tokens\n") {
+		t.Errorf("accesses: %d\n%s", code, out)
+	}
+	if code, out := command(t, nil, append(args, "nobody")...); code != 0 || out != "" {
+		t.Errorf("accesses of nobody: %d\n%s", code, out)
 	}
 }

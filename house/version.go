@@ -11,12 +11,13 @@ var release = ""
 
 // VersionInfo says which program this is.
 type VersionInfo struct {
-	Version  string `json:"version"`
-	Revision string `json:"revision,omitempty"`
-	Modified bool   `json:"modified,omitempty"`
-	Go       string `json:"go"`
-	Platform string `json:"platform"`
-	Leaks    bool   `json:"goroutineLeakProfile"` // built with the goroutine-leak profile
+	_        struct{} `grade:"L1"`
+	Version  string   `json:"version"`
+	Revision string   `json:"revision,omitempty"`
+	Modified bool     `json:"modified,omitempty"`
+	Go       string   `json:"go"`
+	Platform string   `json:"platform"`
+	Leaks    bool     `json:"goroutineLeakProfile"` // built with the goroutine-leak profile
 }
 
 // Version returns what the build recorded.

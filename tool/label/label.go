@@ -1,5 +1,6 @@
 // Package label says what data a system has and how it is graded: it finds fields without a grade and personal data where
-// none should be, and prints the table of data assets that an auditor asks for. It never prints a number unmasked.
+// none should be, prints the table of data assets that an auditor asks for, and lists who asked a house for graded data.
+// It never prints a number unmasked.
 package label
 
 import (
@@ -16,6 +17,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/qiongdev/qiong"
+	"github.com/qiongdev/qiong/kit/client"
 	"github.com/qiongdev/qiong/kit/errs"
 	"github.com/qiongdev/qiong/kit/label"
 	"github.com/qiongdev/qiong/kit/lang"
@@ -23,11 +25,12 @@ import (
 
 // Tool is the command. Its first argument says what to do.
 var Tool = &qiong.Tool{
-	Name: "label", Args: "scan | report DIR|FILE|URL", MinArgs: 2, MaxArgs: 2,
-	Doc: lang.T("数据分类分级：扫描未定级字段与个人信息，输出数据资产清单", "data grades: find ungraded fields and personal data, print the table of assets"),
-	Long: lang.T("scan SOURCE    列出未定级的字段与识别出的号码（位置、类别、掩码后的值）；有发现时以 5 退出\nreport SOURCE  输出数据资产清单\n\nSOURCE 为目录（Go 源码与其他文本文件）、文件，或网址（运行中的琼、OpenAPI 文档、JSON）。\n以 9 开头且地区不存在的测试号码不计。",
-		"scan SOURCE    list fields without a grade and the numbers that were recognized (place, category, masked value); ends with 5 if there are any\nreport SOURCE  print the table of data assets\n\nSOURCE is a folder (Go source and other text files), a file, or a URL (a running house, an OpenAPI document, JSON).\nNumbers made for tests, of regions that do not exist, do not count."),
+	Name: "label", Args: "scan DIR|FILE|URL | report DIR|FILE|URL | accesses [WHO]", MinArgs: 1, MaxArgs: 2,
+	Doc: lang.T("数据分类分级：扫描未定级字段与个人信息，输出数据资产清单，列出访问记录", "data grades: find ungraded fields and personal data, print the table of assets, list accesses"),
+	Long: lang.T("scan SOURCE    列出未定级的字段与识别出的号码（位置、类别、掩码后的值）；有发现时以 5 退出\nreport SOURCE  输出数据资产清单\naccesses       列出对分级数据的访问，最新的在前；可只列一个主体。需要审计管理员的令牌（QIONG_TOKEN）\n\nSOURCE 为目录（Go 源码与其他文本文件）、文件，或网址（运行中的琼、OpenAPI 文档、JSON）。\n以 9 开头且地区不存在的测试号码不计。",
+		"scan SOURCE    list fields without a grade and the numbers that were recognized (place, category, masked value); ends with 5 if there are any\nreport SOURCE  print the table of data assets\naccesses       list accesses to graded data, newest first, or those of one principal; needs the token of an audit administrator (QIONG_TOKEN)\n\nSOURCE is a folder (Go source and other text files), a file, or a URL (a running house, an OpenAPI document, JSON).\nNumbers made for tests, of regions that do not exist, do not count."),
 	Flags: func(fs *pflag.FlagSet, say func(zh, en string) string) {
+		client.Flags(fs, say)
 		fs.String("format", "markdown", say("清单的格式：markdown、csv、json", "form of the table: markdown, csv or json"))
 		fs.String("catalog", "", say("扩充分类目录的 YAML 文件", "YAML file with further categories"))
 	},
@@ -35,6 +38,12 @@ var Tool = &qiong.Tool{
 }
 
 func run(ctx context.Context, c *qiong.Console, args []string) error {
+	if args[0] == "accesses" {
+		return accesses(ctx, c, strings.Join(args[1:], ""))
+	}
+	if len(args) < 2 {
+		return errs.New(errs.Invalid, "参数个数不对", "wrong number of arguments").WithHint("运行 qiong label --help 查看用法", "run qiong label --help for the usage")
+	}
 	catalog, err := openCatalog(c)
 	if err != nil {
 		return err

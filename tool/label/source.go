@@ -28,6 +28,7 @@ type structType struct {
 	dir, name string
 	decl      *ast.StructType
 	graded    label.Tag // of its blank field
+	params    []string  // its type parameters: what stands for them is graded where it is declared
 	counts    bool
 }
 
@@ -53,7 +54,7 @@ func (s *source) add(file string) error {
 		for _, spec := range decl.Specs {
 			if spec, ok := spec.(*ast.TypeSpec); ok {
 				if body, ok := spec.Type.(*ast.StructType); ok {
-					s.addType(dir, spec.Name.Name, body)
+					s.addType(dir, spec, body)
 				}
 			}
 		}
@@ -61,8 +62,16 @@ func (s *source) add(file string) error {
 	return nil
 }
 
-func (s *source) addType(dir, name string, body *ast.StructType) {
+func (s *source) addType(dir string, spec *ast.TypeSpec, body *ast.StructType) {
+	name := spec.Name.Name
 	t := &structType{dir: dir, name: name, decl: body}
+	if spec.TypeParams != nil {
+		for _, f := range spec.TypeParams.List {
+			for _, n := range f.Names {
+				t.params = append(t.params, n.Name)
+			}
+		}
+	}
 	for _, f := range body.Fields.List {
 		tag := tagOf(f)
 		_, json := tag.Lookup("json")
@@ -132,7 +141,7 @@ func (s *source) fields(t *structType, prefix string, body *ast.StructType, inhe
 			case inner != nil && !elsewhere:
 				all = append(all, s.fields(t, prefix+"."+field, inner, graded)...)
 				continue
-			case inner != nil && graded.Grade == label.Ungraded:
+			case (inner != nil || t.param(f.Type)) && graded.Grade == label.Ungraded:
 				continue // its type is listed
 			}
 			at := s.files.Position(f.Pos())
@@ -168,4 +177,17 @@ func (s *source) inner(t *structType, e ast.Expr) (body *ast.StructType, elsewhe
 		return known.decl, true
 	}
 	return nil, false
+}
+
+// param reports whether values of a type are built of what a type parameter stands for.
+func (t *structType) param(e ast.Expr) bool {
+	switch e := e.(type) {
+	case *ast.StarExpr:
+		return t.param(e.X)
+	case *ast.ArrayType:
+		return t.param(e.Elt)
+	case *ast.Ident:
+		return slices.Contains(t.params, e.Name)
+	}
+	return false
 }
