@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -61,7 +62,7 @@ func TestKillExchange(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	killer := make(chan struct{})
+	killer, met := make(chan struct{}), atomic.Int64{}
 	go func() {
 		defer close(killer)
 		for range n {
@@ -70,10 +71,12 @@ func TestKillExchange(t *testing.T) {
 			if t.Failed() {
 				return
 			}
+			met.Add(1)
 			p.start()
 		}
 	}()
-	v := sendThrough(t, operator, string(manifest), file)
+	v := sendThrough(t, operator, string(manifest), file, len(file)/(n*110)+1)
+	inFile := met.Load()
 	<-killer
 	if v.Status != "accepted" || v.Records != int64(len(good)) || v.Quarantined != int64(bad) {
 		t.Fatalf("%+v", v)
@@ -91,6 +94,10 @@ func TestKillExchange(t *testing.T) {
 		<-time.After(50 * time.Millisecond)
 	}
 	arrived(t, folder, good)
+	if inFile == 0 {
+		t.Error("no kill met the file on its way")
+	}
+	t.Logf("%d kills, %d of them before the file had come whole", n, inFile)
 	if log := p.said(); strings.Contains(log, "panic") {
 		t.Errorf("the house logged:\n%s", log)
 	}
@@ -113,8 +120,9 @@ func records(n int) (file []byte, good map[string]string, bad int) {
 	return b.Bytes(), good, bad
 }
 
-// sendThrough sends a file to a house that is killed now and then, as a sender does: it asks where to go on.
-func sendThrough(t *testing.T, c *client.Client, manifest string, file []byte) (v exchange.TransferView) {
+// sendThrough sends a file to a house that is killed now and then, as a sender does: it asks where to go on. Step is how
+// many bytes it sends in a millisecond.
+func sendThrough(t *testing.T, c *client.Client, manifest string, file []byte, step int) (v exchange.TransferView) {
 	t.Helper()
 	for deadline := time.Now().Add(5 * time.Minute); time.Now().Before(deadline); {
 		err := c.Do(context.Background(), client.Request{Method: "POST", Path: "/api/exchange/transfers", Body: map[string]string{"manifest": manifest}}, &v)
@@ -123,7 +131,7 @@ func sendThrough(t *testing.T, c *client.Client, manifest string, file []byte) (
 		}
 		if err == nil {
 			// As slow as a line to the province: so that kills meet it at work.
-			body := &slow{r: bytes.NewReader(file[v.Offset:])}
+			body := &slow{bytes.NewReader(file[v.Offset:]), step}
 			err = c.Do(context.Background(), client.Request{Method: "PUT", Path: fmt.Sprintf("/api/exchange/transfers/%s/content?offset=%d", v.ID, v.Offset), Body: body, Timeout: -1}, &v)
 		}
 		if err != nil {
@@ -135,12 +143,15 @@ func sendThrough(t *testing.T, c *client.Client, manifest string, file []byte) (
 }
 
 // slow reads a little at a time.
-type slow struct{ r *bytes.Reader }
+type slow struct {
+	r    *bytes.Reader
+	step int
+}
 
 // Read implements io.Reader.
 func (s *slow) Read(b []byte) (int, error) {
 	<-time.After(time.Millisecond)
-	return s.r.Read(b[:min(len(b), 16<<10)])
+	return s.r.Read(b[:min(len(b), s.step)])
 }
 
 // arrived reads the files in the target's folder: whole by their digests, with every record once.
