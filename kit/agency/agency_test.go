@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +17,8 @@ import (
 	"github.com/qiongdev/qiong/kit/errs"
 	"github.com/qiongdev/qiong/kit/gm"
 	"github.com/qiongdev/qiong/kit/httpsig"
+	"github.com/qiongdev/qiong/kit/label"
+	"github.com/qiongdev/qiong/kit/label/plan"
 	"github.com/qiongdev/qiong/kit/lang"
 )
 
@@ -100,7 +103,7 @@ func TestWhatGoesOverTheWire(t *testing.T) {
 	}
 	want := `{"requestId":"r1.step","case":"c1","matter":"open-enterprise","step":"registration","callback":"","form":{"a":"䶮𠮷"},"earlier":{}}`
 	if o.asked.Method != "PUT" || o.asked.URL.Path != "/market/registrations/r1.step" || string(o.body) != want ||
-		o.asked.Header.Get("Content-Type") != "application/json" || o.asked.Header.Get("Accept-Encoding") != "" {
+		o.asked.Header.Get("Content-Type") != "application/json" || o.asked.Header.Get(label.Header) != "L3" || o.asked.Header.Get("Accept-Encoding") != "" {
 		t.Errorf("%s %s %v %s", o.asked.Method, o.asked.URL, o.asked.Header, o.body)
 	}
 	if _, err := c.Undo(t.Context(), "registrations", "r1.step"); err != nil || o.asked.Method != "DELETE" || len(o.body) != 0 {
@@ -117,6 +120,21 @@ func TestWhatGoesOverTheWire(t *testing.T) {
 	o.status, o.answer = 200, `{"requestId":"r1.step","outcome":"refused","code":"name-taken","reason":{"zh":"名称已被占用","en":"The name is taken"}}`
 	if a, err := c.Do(t.Context(), "registrations", request()); err != nil || a.Code != "name-taken" || a.Reason != lang.T("名称已被占用", "The name is taken") {
 		t.Errorf("%+v, %v", a, err)
+	}
+}
+
+// The grade in the header is that of what is sent.
+func TestGradeIsThatOfTheTypes(t *testing.T) {
+	for _, typ := range []reflect.Type{reflect.TypeFor[agency.Request](), reflect.TypeFor[agency.Answer]()} {
+		p, err := plan.New(nil).Of(typ)
+		if err != nil || p.Grade() != agency.Grade {
+			t.Errorf("%s: %v, %v; want %s", typ, p, err, agency.Grade)
+		}
+	}
+	o, c := open(t)
+	o.answer = `{"requestId":"r1.step","outcome":"done"}`
+	if _, err := c.Undo(t.Context(), "registrations", "r1.step"); err != nil || o.asked.Header.Get(label.Header) != "L1" {
+		t.Errorf("undo: %v, of grade %s; it holds nothing of a form", err, o.asked.Header.Get(label.Header))
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/qiongdev/qiong/kit/errs"
+	"github.com/qiongdev/qiong/kit/label"
 )
 
 func setUp(t testing.TB, o Options) (*Telemetry, *bytes.Buffer) {
@@ -35,6 +36,32 @@ func TestSetupRefuses(t *testing.T) {
 	} {
 		if _, err := Setup(o); !errs.Is(err, errs.Invalid) || errs.As(err).Field != field {
 			t.Errorf("%s: %v", field, err)
+		}
+	}
+}
+
+// citizen is graded data that somebody may log whole.
+type citizen struct {
+	Case   string `json:"case" grade:"L1"`
+	Name   string `json:"name" grade:"L2,pii=name"`
+	IDCard string `json:"idCard" grade:"L3,pii=id_card"`
+}
+
+func TestGradedValuesAreMasked(t *testing.T) {
+	card := label.FakeIDCard(7)
+	for _, format := range []string{"text", "json"} {
+		tel, out := setUp(t, Options{LogFormat: format})
+		tel.Log.With("who", citizen{"c1", "符小明", card}).Info("seen: "+card, "number", card, "err", errors.New("no such card "+card),
+			"ungraded", struct{ Secret string }{card}, slog.Group("in", "card", card), "plain", "kept")
+		for _, hidden := range []string{card, "小明"} {
+			if strings.Contains(out.String(), hidden) {
+				t.Errorf("%s: the log shows %s: %s", format, hidden, out)
+			}
+		}
+		for _, want := range []string{"c1", "符", "kept", card[:3] + "****"} {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("%s: %q is missing: %s", format, want, out)
+			}
 		}
 	}
 }

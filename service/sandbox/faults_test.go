@@ -219,7 +219,7 @@ func TestNowhere(t *testing.T) {
 			t.Fatal(err)
 		}
 		resp.Body.Close()
-		if resp.StatusCode != 404 || resp.Header.Get("Content-Type") != "application/problem+json" {
+		if resp.StatusCode != 404 || resp.Header.Get("Content-Type") != "application/problem+json" || resp.Header.Get("X-Data-Grade") != "L1" {
 			t.Errorf("%s: %s, %s", path, resp.Status, resp.Header.Get("Content-Type"))
 		}
 	}
