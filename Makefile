@@ -6,7 +6,7 @@ ARCHES      := amd64 arm64 loong64
 PURE        := ./kit/errs ./kit/lang ./kit/ident ./kit/beijing ./kit/han ./kit/han/gb18030 ./kit/label ./kit/label/jsonmask ./kit/label/plan ./kit/gm/... ./kit/recordio ./kit/saga ./kit/schema ./kit/strictjson
 export CGO_ENABLED ?= 0
 
-.PHONY: help build run test test-engines race lint cross qemu fuzz soak-kill bench clean $(addprefix bench-,saga submit case up han label)
+.PHONY: help build run test test-engines race lint cross qemu fuzz soak-kill bench clean $(addprefix bench-,saga submit case up han label exchange)
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,7 +43,7 @@ soak-kill: build ## a thousand kills at random moments; nothing accepted is lost
 fuzz: ## a minute of fuzzing for every parser
 	scripts/fuzz 60s
 
-bench: bench-saga bench-submit bench-case bench-up bench-han bench-label ## every measurement of doc/bench.md
+bench: bench-saga bench-submit bench-case bench-up bench-han bench-label bench-exchange ## every measurement of doc/bench.md
 
 bench-saga: ## sagas beside dtm and a hand-written loop
 	cd bench && $(GO) run ./saga
@@ -62,6 +62,9 @@ bench-han: ## GB 18030 beside x/text and iconv, the check for NFC
 
 bench-label: ## masking JSON by any values, Go types and bytes; the gate in front of a route
 	cd bench && $(GO) run ./label
+
+bench-exchange: build ## the intake of a file beside a hand-written importer; memory of a large one
+	cd bench && $(GO) run ./exchange
 
 clean: ## remove what was built
 	rm -rf bin
