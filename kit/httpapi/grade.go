@@ -82,6 +82,16 @@ func (ex *exchange) enter(ctx context.Context) (err error) {
 	return err
 }
 
+// Raise says that the answer to the request of ctx is graver than its type tells, because of what it is about, such as a
+// record whose grade somebody configured. The error, for the handler to return, says that the caller is not cleared.
+func Raise(ctx context.Context, g label.Grade) error {
+	ex := exchangeOf(ctx)
+	if ex == nil || ex.api.o.Grades == nil {
+		return nil
+	}
+	return ex.pass.Raise(ctx, ex.reply.Header(), g)
+}
+
 // show returns what the caller may see of an answer.
 func (ex *exchange) show(v any) (any, error) {
 	if ex.api.o.Grades == nil {

@@ -121,6 +121,14 @@ func (x *gradedWorld) serve(t *testing.T) {
 		_, err := fmt.Fprint(w, somebody.IDCard)
 		return err
 	})
+	raised := op("/api/raised/{id}")
+	raised.Clears = label.L4
+	raising := func(ctx context.Context, in *named) (*personOut, error) {
+		grade := map[string]label.Grade{"p1": label.L2, "grave": label.L4, "core": label.Core}[in.ID]
+		return &personOut{`"v1"`, somebody}, httpapi.Raise(ctx, grade)
+	}
+	httpapi.Register(x.api, raised, raising)
+	httpapi.Register(x.api, op("/api/raising/{id}"), raising)
 	httpapi.Register(x.api, op("/api/absent/{id}"), func(context.Context, *named) (*personOut, error) {
 		return nil, errs.New(errs.NotFound, "没有", "there is none")
 	})
@@ -152,8 +160,17 @@ func TestWhatIsShownDependsOnTheClearance(t *testing.T) {
 		{"official", "file", 200, "L3", []string{whole}, nil},
 		{"operator", "file", 403, "L1", nil, []string{hidden}},
 		{"official", "absent", 404, "L1", []string{"there is none"}, nil},
+		{"official", "raising", 200, "L3", []string{whole}, nil},
+		{"official", "raising/grave", 403, "L1", []string{"clearance"}, []string{hidden}},
+		{"official", "raising/unknown", 403, "L1", []string{"clearance"}, []string{hidden}},
+		{"none", "raised/grave", 200, "L4", []string{whole}, nil},
+		{"none", "raised/core", 403, "L1", []string{"clearance"}, []string{hidden}},
 	} {
-		w := x.get(tt.role, "/api/"+tt.path+"/p1")
+		path := "/api/" + tt.path
+		if !strings.Contains(tt.path, "/") {
+			path += "/p1"
+		}
+		w := x.get(tt.role, path)
 		grade := w.Header().Get(label.Header)
 		if tt.status == 403 && grade == "" {
 			grade = "L1" // nothing was entered

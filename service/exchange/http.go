@@ -454,6 +454,13 @@ func (x *Exchange) getHeld(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
+	f, err := x.feed(h.Feed, h.Version)
+	if err != nil {
+		return nil, err
+	}
+	if err := httpapi.Raise(ctx, f.grade()); err != nil {
+		return nil, err
+	}
 	out := &heldAnswer{}
 	out.Body.HeldView = h.view(httpapi.CallFrom(ctx).Lang)
 	out.Body.Fields, out.Body.Text, err = x.content(h)

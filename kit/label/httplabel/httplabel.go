@@ -204,6 +204,23 @@ func (g *Gate) Enter(ctx context.Context, h http.Header) (Pass, error) {
 	return Pass{g, d, c}, nil
 }
 
+// Raise says that this one answer is graver than the route's type tells, because of what it is about: it is decided and
+// recorded anew, and X-Data-Grade among h raised. The errors are those of access.Guard.Enter; without one the answer may
+// be shown as before. What has no grade is for nobody.
+func (p Pass) Raise(ctx context.Context, h http.Header, g label.Grade) error {
+	if p.gate == nil {
+		return notLetOut()
+	}
+	if g != label.Ungraded && g <= p.gate.shown {
+		return nil
+	}
+	if _, _, err := p.gate.guard.Enter(ctx, p.gate.route.Name, g, g, access.Refuse); err != nil {
+		return err
+	}
+	h.Set(label.Header, g.String())
+	return nil
+}
+
 // Show returns the answer v as the caller may see it; see plan.Plan.Mask. A zero Pass shows nothing.
 func (p Pass) Show(v any) (any, error) {
 	switch {
