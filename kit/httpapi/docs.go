@@ -164,6 +164,7 @@ type groupView struct {
 
 type operationView struct {
 	Method, Path, ID, Summary, Doc, Roles string
+	Grade                                 string // of its data; empty where nothing is graded
 	Public, Idempotent                    bool
 	Params                                []fieldView
 	Accepts, Produces                     string
@@ -190,6 +191,7 @@ var pageWords = map[string]lang.Text{
 	"about":    lang.T("说明", "About"),
 	"required": lang.T("必填", "required"),
 	"who":      lang.T("可调用者", "Who may"),
+	"grade":    lang.T("数据级别", "Data grade"),
 	"anyone":   lang.T("任何人，无需登录", "anyone, without signing in"),
 	"signedIn": lang.T("任何已认证的主体", "any authenticated principal"),
 	"retry":    lang.T("支持 Idempotency-Key：重复提交得到同一应答", "Honours Idempotency-Key: the same key has the same answer"),
@@ -230,6 +232,9 @@ func (api *API) viewOf(op Operation, l lang.Lang) operationView {
 	described := operationOf(api.huma.OpenAPI().Paths[op.Path], op.Method)
 	if described == nil {
 		return v
+	}
+	if grade, ok := described.Extensions[apidoc.Grade].(string); ok {
+		v.Grade = grade
 	}
 	for _, p := range described.Parameters {
 		v.Params = append(v.Params, fieldView{Name: p.Name, In: p.In, Type: api.typeOf(p.Schema), Doc: inLang(p.Description, l), Required: p.Required})

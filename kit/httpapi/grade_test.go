@@ -191,6 +191,29 @@ func TestWhatIsShownDependsOnTheClearance(t *testing.T) {
 	}
 }
 
+func TestThePageAndTheDocumentSayTheGrade(t *testing.T) {
+	x := newGraded()
+	x.serve(t)
+	if page := x.get("", "/api/?lang=en").Body.String(); !strings.Contains(page, "Data grade: L3") {
+		t.Error("the page says no grade")
+	}
+	var d struct {
+		Paths      map[string]map[string]map[string]any
+		Components struct {
+			Schemas map[string]struct{ Properties map[string]map[string]any }
+		}
+	}
+	if err := json.Unmarshal(x.get("", "/api/openapi.json").Body.Bytes(), &d); err != nil {
+		t.Fatal(err)
+	}
+	if got := d.Paths["/api/file/{id}"]["get"]["x-data-grade"]; got != "L3" {
+		t.Errorf("the file is of grade %v", got)
+	}
+	if got := d.Components.Schemas["Person"].Properties["idCard"]; got["x-data-grade"] != "L3" || got["x-data-category"] != "id_card" || got["x-data-mask"] != "3-4" {
+		t.Errorf("idCard: %v", got)
+	}
+}
+
 func TestAccessesAreRecordedOrThereAreNone(t *testing.T) {
 	x := newGraded()
 	x.serve(t)
