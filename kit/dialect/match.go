@@ -1,0 +1,131 @@
+package dialect
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// terms adds the terms in line[lo:hi] to the record, where a negation may stand as far as limit. It returns how many
+// terms there are, unclear ones among them, and where the last of them ends.
+func (p *parse) terms(lo, hi, limit int) (n, end int) {
+	for i := lo; i < hi; {
+		e, ok := p.glossary.longest(p.line, i, hi)
+		if !ok {
+			_, size := utf8.DecodeRuneInString(p.line[i:hi])
+			i += size
+			continue
+		}
+		if e.senses != nil {
+			p.term(e, i, lo, limit)
+			n, end = n+1, i+len(e.text)
+		}
+		i += len(e.text)
+	}
+	return n, end
+}
+
+// longest finds the longest term or word that line[i:hi] begins with.
+func (g *Glossary) longest(line string, i, hi int) (entry, bool) {
+	r, _ := utf8.DecodeRuneInString(line[i:hi])
+	for _, e := range g.index[unicode.ToLower(r)] {
+		if end := i + len(e.text); end <= hi && same(line[i:end], e.text) && bounded(line, i, end) {
+			return e, true
+		}
+	}
+	return entry{}, false
+}
+
+// same compares without regard to the case of Latin letters.
+func same(a, b string) bool { return a == b || strings.EqualFold(a, b) }
+
+// bounded reports whether line[i:end] stands alone where its ends are not Han: no letter or digit of its kind goes on.
+func bounded(line string, i, end int) bool {
+	before, _ := utf8.DecodeLastRuneInString(line[:i])
+	first, _ := utf8.DecodeRuneInString(line[i:end])
+	last, _ := utf8.DecodeLastRuneInString(line[i:end])
+	after, _ := utf8.DecodeRuneInString(line[end:])
+	return (i == 0 || !joins(before, first)) && (end == len(line) || !joins(last, after))
+}
+
+// joins reports whether a and b would be of one word.
+func joins(a, b rune) bool { return alphabetic(a) && alphabetic(b) }
+
+func alphabetic(r rune) bool {
+	return r == '_' || r == '-' || (unicode.IsLetter(r) || unicode.IsDigit(r)) && !unicode.Is(unicode.Han, r)
+}
+
+// term records the term at line[i:], whose negations stand in line[lo:hi].
+func (p *parse) term(e entry, i, lo, hi int) {
+	end := i + len(e.text)
+	t := p.sense(e, i)
+	if t == nil {
+		p.find(AmbiguousTerm, i, end)
+		return
+	}
+	p.Events = append(p.Events, Event{
+		Code: t.Code, Kind: t.Kind, Term: t.Term, Offset: i, Size: len(e.text),
+		Negated: p.negatedBefore(lo, i) != p.negatedAfter(end, hi),
+	})
+}
+
+// sense is the one sense of e that fits the line; nil where none does, or several do.
+func (p *parse) sense(e entry, i int) (only *Term) {
+	for _, t := range e.senses {
+		if !p.inContext(t, i, i+len(e.text)) {
+			continue
+		}
+		if only != nil {
+			return nil
+		}
+		only = t
+	}
+	return only
+}
+
+// inContext reports whether a context word of t stands in the line, beside the term at line[i:end].
+func (p *parse) inContext(t *Term, i, end int) bool {
+	for _, w := range t.Context {
+		if has(p.line[:i], w) || has(p.line[end:], w) {
+			return true
+		}
+	}
+	return len(t.Context) == 0
+}
+
+// has reports whether w stands in s by itself.
+func has(s, w string) bool {
+	for i := range s {
+		if end := i + len(w); end <= len(s) && same(s[i:end], w) && bounded(s, i, end) {
+			return true
+		}
+	}
+	return false
+}
+
+// negatedBefore reports whether a negation stands right before line[i:].
+func (p *parse) negatedBefore(lo, i int) bool {
+	s := strings.TrimRight(p.line[lo:i], " ")
+	for _, w := range p.glossary.before {
+		if at := len(s) - len(w); at >= 0 && same(s[at:], w) && bounded(s, at, len(s)) {
+			return true
+		}
+	}
+	return false
+}
+
+// negatedAfter reports whether a negation stands right behind line[:end]: 埋单失败, 埋单=失败, 埋单 failed.
+func (p *parse) negatedAfter(end, hi int) bool {
+	s := p.line[end:hi]
+	rest := strings.TrimLeft(s, " =＝:：")
+	for _, w := range p.glossary.after {
+		if len(rest) < len(w) || !same(rest[:len(w)], w) {
+			continue
+		}
+		// 埋单失败次数 is of failures, whatever follows; in 埋单 失败次数 it is the next word that tells of them.
+		if next := first(rest[len(w):]); len(rest) == len(s) || len(rest) == len(w) || next == '了' || !unicode.IsLetter(next) && !unicode.IsDigit(next) {
+			return bounded(rest, 0, len(w))
+		}
+	}
+	return false
+}
