@@ -127,3 +127,17 @@ func BenchmarkRecord(b *testing.B) {
 		b.Fatal(err)
 	}
 }
+
+func TestConfigOfGrades(t *testing.T) {
+	for field, change := range map[string]func(*Config){
+		"":                  func(*Config) {},
+		"house.audit-keep":  func(c *Config) { c.AuditKeep = sixMonths - time.Second },
+		"house.audit-grade": func(c *Config) { c.AuditGrade = label.Ungraded },
+	} {
+		c := Defaults
+		change(&c)
+		if err := c.Validate(); (err == nil) != (field == "") || err != nil && errs.As(err).Field != field {
+			t.Errorf("%q: %v", field, err)
+		}
+	}
+}
