@@ -12,6 +12,7 @@ import (
 	"github.com/qiongdev/qiong/service/sandbox"
 	"github.com/qiongdev/qiong/tool/apply"
 	"github.com/qiongdev/qiong/tool/demo"
+	"github.com/qiongdev/qiong/tool/dialect"
 	"github.com/qiongdev/qiong/tool/han"
 	"github.com/qiongdev/qiong/tool/keys"
 	"github.com/qiongdev/qiong/tool/label"
@@ -31,6 +32,7 @@ var tools = []*qiong.Tool{
 	keys.Tool,
 	label.Tool,
 	han.Tool,
+	dialect.Tool,
 }
 
 func main() { house.Main(services, tools) }
