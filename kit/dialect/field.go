@@ -79,9 +79,11 @@ func (p *parse) value(key, sep, i, hi int) int {
 	}
 	f := Field{Key: p.line[key:sep], Value: value, Offset: from}
 	name := strings.ToLower(f.Key)
+	duration, timed := wholeDuration(value)
 	switch {
 	case slangKeys[name]:
 		p.slang(from, to)
+	case timed: // a number is no prose
 	case messageKeys[name] || strings.HasPrefix(p.line[sep:], "："):
 		p.prose(from, to)
 	}
@@ -92,8 +94,8 @@ func (p *parse) value(key, sep, i, hi int) int {
 		p.find(RepeatedField, key, sep)
 		return end
 	}
-	if d, ok := wholeDuration(value); ok {
-		p.Durations = append(p.Durations, Duration{Key: f.Key, Value: d, Offset: from})
+	if timed {
+		p.Durations = append(p.Durations, Duration{Key: f.Key, Value: duration, Offset: from})
 	}
 	p.Fields = append(p.Fields, f)
 	return end

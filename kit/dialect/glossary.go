@@ -4,7 +4,6 @@ import (
 	_ "embed"
 	"slices"
 	"sync"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/qiongdev/qiong/kit/lang"
@@ -123,7 +122,7 @@ func (d *draft) glossary() *Glossary {
 
 func (g *Glossary) add(text string, sense *Term) {
 	r, _ := utf8.DecodeRuneInString(text)
-	r = unicode.ToLower(r)
+	r = lower(r)
 	for i := range g.index[r] {
 		if e := &g.index[r][i]; e.text == text {
 			if sense != nil {

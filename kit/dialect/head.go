@@ -38,6 +38,9 @@ func levelOf(name string) Level {
 // level reads a level at i, bare or in brackets, and returns where it ends; i where there is none.
 func (p *parse) level(i int) int {
 	from, end := trim(p.line, i, len(p.line))
+	if rest := p.line[from:end]; strings.HasPrefix(rest, "| ") || strings.HasPrefix(rest, "- ") {
+		from += 2
+	}
 	open, size := utf8.DecodeRuneInString(p.line[from:end])
 	closing, bracketed := brackets[open]
 	if bracketed {
@@ -106,7 +109,8 @@ func (p *parse) time(i int) int {
 		}
 	}
 	if looksLikeTime(p.line[from:one]) {
-		p.find(BadTime, from, one)
+		p.find(BadTime, from, ends[0])
+		return ends[0]
 	}
 	return i
 }

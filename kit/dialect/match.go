@@ -28,12 +28,20 @@ func (p *parse) terms(lo, hi, limit int) (n, end int) {
 // longest finds the longest term or word that line[i:hi] begins with.
 func (g *Glossary) longest(line string, i, hi int) (entry, bool) {
 	r, _ := utf8.DecodeRuneInString(line[i:hi])
-	for _, e := range g.index[unicode.ToLower(r)] {
+	for _, e := range g.index[lower(r)] {
 		if end := i + len(e.text); end <= hi && same(line[i:end], e.text) && bounded(line, i, end) {
 			return e, true
 		}
 	}
 	return entry{}, false
+}
+
+// lower is unicode.ToLower, which is slow to find that Han has no case.
+func lower(r rune) rune {
+	if r >= 0x3400 && r <= 0x9FFF {
+		return r
+	}
+	return unicode.ToLower(r)
 }
 
 // same compares without regard to the case of Latin letters.

@@ -79,12 +79,23 @@ func (p *parse) all() {
 	}
 }
 
-// head reads the time and the level that a line begins with, in either order.
+// head reads the time and the level that a line begins with, in either order. Between them a thread may be named in
+// brackets; it stays in the text.
 func (p *parse) head() int {
-	i := p.level(0)
-	i = p.time(i)
-	if p.Level == "" {
-		i = p.level(i)
+	leveled := p.level(0)
+	i := p.time(leveled)
+	if p.Level != "" || i == leveled {
+		return i
+	}
+	if after := p.level(i); p.Level != "" {
+		return after
+	}
+	if thread := strings.TrimLeft(p.line[i:], " "); strings.HasPrefix(thread, "[") {
+		if n := strings.IndexByte(thread, ']'); n > 0 {
+			if after := p.level(len(p.line) - len(thread) + n + 1); p.Level != "" {
+				return after
+			}
+		}
 	}
 	return i
 }
@@ -149,7 +160,7 @@ func (p *parse) marked(from, to int, named bool) (term *Event, end int, ok bool)
 // exact reads line[from:to] as one term, and reports whether the glossary has it.
 func (p *parse) exact(from, to int) bool {
 	r, _ := utf8.DecodeRuneInString(p.line[from:to])
-	for _, e := range p.glossary.index[unicode.ToLower(r)] {
+	for _, e := range p.glossary.index[lower(r)] {
 		if e.senses != nil && same(e.text, p.line[from:to]) {
 			p.term(e, from, from, to)
 			return true
