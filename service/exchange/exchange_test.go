@@ -770,6 +770,54 @@ func TestAFeedThatIsNoLongerOffered(t *testing.T) {
 	}
 }
 
+// The pages are for those who run the house and those who audit it.
+func TestPages(t *testing.T) {
+	l := newLab(t, feedOf(recordio.NDJSON, "", "gbk"), "")
+	all := people(20)
+	v := l.delivered(l.take("pages", file(recordio.NDJSON, all), 20).ID)
+	get := func(c *client.Client, path string) (status int, grade, body string) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, c.URL+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+c.Token)
+		req.Header.Set("Accept-Language", "en")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, resp.Header.Get(label.Header), string(text)
+	}
+	for path, want := range map[string]string{
+		"/exchange/":                   "up to date",
+		"/exchange/transfers":          "pages",
+		"/exchange/transfers/" + v.ID:  "qiong/exchange-manifest/1",
+		"/exchange/quarantine":         "the character set has no such character",
+		"/exchange/quarantine?lang=zh": "目标字符集没有这个字符",
+		"/exchange/reconciliation?of=residents/city&day=" + day:    "equal",
+		"/exchange/reconciliation?of=residents/city&day=yesterday": "a date is written as 2024-06-15",
+	} {
+		status, grade, body := get(l.ops, path)
+		if status != http.StatusOK || grade != "L2" || !strings.Contains(body, want) {
+			t.Errorf("%s: %d, %s, without %q", path, status, grade, want)
+		}
+		if strings.Contains(body, all[0].id) || strings.Contains(body, all[0].name) {
+			t.Errorf("%s shows a record", path)
+		}
+		if status, _, _ := get(l.send, path); status != http.StatusForbidden {
+			t.Errorf("%s is shown to a partner: %d", path, status)
+		}
+	}
+	if status, _, _ := get(l.ops, "/exchange/transfers/nobody"); status != http.StatusNotFound {
+		t.Errorf("a transfer that is not: %d", status)
+	}
+}
+
 func TestTooManyBadRecords(t *testing.T) {
 	l := newLab(t, feedOf(recordio.NDJSON, "", "gb18030"), "")
 	l.house.Stop()

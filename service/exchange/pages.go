@@ -10,6 +10,8 @@ import (
 	"github.com/qiongdev/qiong/kit/beijing"
 	"github.com/qiongdev/qiong/kit/errs"
 	"github.com/qiongdev/qiong/kit/httpapi"
+	"github.com/qiongdev/qiong/kit/label"
+	"github.com/qiongdev/qiong/kit/label/httplabel"
 	"github.com/qiongdev/qiong/kit/lang"
 	"github.com/qiongdev/qiong/kit/pages"
 )
@@ -33,7 +35,14 @@ func (x *Exchange) pageRoutes() {
 		"GET /exchange/{$}": x.feedsPage, "GET /exchange/transfers": x.transfersPage, "GET /exchange/transfers/{id}": x.transferPage,
 		"GET /exchange/quarantine": x.quarantinePage, "GET /exchange/reconciliation": x.reconciliationPage,
 	} {
-		x.host.Mux.HandleFunc(path, site.Handle(show, auth.Operator, auth.Auditor))
+		// Pages show counts, places and reasons, never a record.
+		gate := x.host.API.Gate(httplabel.Route{Name: path, Grade: label.L2})
+		x.host.Mux.HandleFunc(path, site.Handle(func(w http.ResponseWriter, r *http.Request, p pages.Page, who *auth.Principal) error {
+			if _, err := gate.Enter(r.Context(), w.Header()); err != nil {
+				return err
+			}
+			return show(w, r, p, who)
+		}, auth.Operator, auth.Auditor))
 	}
 }
 
