@@ -154,6 +154,7 @@ func TestHead(t *testing.T) {
 		{"2026-02-13 09:23:45: 错误：x", at + " error"},
 		{"2026年2月13日 9时23分45秒 严重 x", at + " fatal"},
 		{"20260213092345 x", at},
+		{" 2026-02-13 09:23:45 ", at},
 		{"20260213 092345 info: x", at + " info"},
 		{"time=2026-02-13T01:23:45Z level=Info msg=x", at + " info msg=x"},
 		{`{"a":1}`, ""},
@@ -220,6 +221,24 @@ func TestBadText(t *testing.T) {
 	}
 	if len(r.Events) != 1 || r.Events[0].Offset != 7 {
 		t.Errorf("%+v", r.Events)
+	}
+}
+
+// A line of the greatest length, of what is looked up again and again, is still read at once.
+func TestLongLines(t *testing.T) {
+	var many strings.Builder
+	for i := 0; many.Len() < dialect.MaxLine; i++ {
+		fmt.Fprintf(&many, "k%d=%d ", i, i)
+	}
+	fields := strings.Count(many.String(), "=")
+	for unit, want := range map[string]int{"靠岸": 0, "埋单 ": dialect.MaxLine / len("埋单 "), "a=,": 0, "【琼】": 0, `a="`: 0, "a：": 0, "1.2": 0, "埋单   = ": dialect.MaxLine / len("埋单   = ")} {
+		if r := (&dialect.Parser{}).Parse(strings.Repeat(unit, dialect.MaxLine/len(unit))); len(r.Events) != want {
+			t.Errorf("%q: %d events", unit, len(r.Events))
+		}
+	}
+	many.WriteString("k7=8")
+	if r := (&dialect.Parser{}).Parse(many.String()); len(r.Fields) != fields || len(r.Findings) != 1 || r.Findings[0].Code != dialect.RepeatedField {
+		t.Errorf("%d fields, %d findings", len(r.Fields), len(r.Findings))
 	}
 }
 

@@ -90,7 +90,7 @@ func (p *parse) value(key, sep, i, hi int) int {
 	if p.known(name, f) {
 		return end
 	}
-	if _, twice := p.Fields.Get(f.Key); twice {
+	if p.twice(f.Key) {
 		p.find(RepeatedField, key, sep)
 		return end
 	}
@@ -99,6 +99,24 @@ func (p *parse) value(key, sep, i, hi int) int {
 	}
 	p.Fields = append(p.Fields, f)
 	return end
+}
+
+// twice reports whether the key has stood before.
+func (p *parse) twice(key string) bool {
+	const many = 16
+	if len(p.Fields) < many {
+		_, ok := p.Fields.Get(key)
+		return ok
+	}
+	if p.keys == nil {
+		p.keys = map[string]bool{}
+		for _, f := range p.Fields {
+			p.keys[f.Key] = true
+		}
+	}
+	ok := p.keys[key]
+	p.keys[key] = true
+	return ok
 }
 
 // slang reads a value that is to be slang. English there is a name of the programmer's, and none of this package's.

@@ -2,6 +2,7 @@ package dialect_test
 
 import (
 	"fmt"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -115,6 +116,7 @@ func TestParseGlossaryRefuses(t *testing.T) {
 		with("{term", "{<<: {}, term"):      3,
 		with("code: started, ", ""):         3,
 		with("}}", "}, context: 甲}"):        3,
+		with("}}", "}, context: [锚]}"):      3,
 		with("}}", "}, examples: [起船]}"):    3,
 		with("}}", "}, mood: sad}"):         3,
 		with() + entry:                      4,
@@ -128,6 +130,21 @@ func TestParseGlossaryRefuses(t *testing.T) {
 	if errs.KindOf(err) != errs.Invalid || len(errs.As(err).Also) != 2 {
 		t.Errorf("not everything is told of: %v", err)
 	}
+}
+
+// The glossary that the document shows is one.
+func TestDocumentedGlossary(t *testing.T) {
+	page, err := os.ReadFile("../../doc/dialect.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, _ := strings.Cut(string(page), "```yaml\n")
+	block, _, _ = strings.Cut(block, "```")
+	g, err := dialect.ParseGlossary([]byte(block))
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(t, &dialect.Parser{Glossary: g}, [][2]string{{"预约服务起锚 pid=31", "started pid=31"}, {"起锚机", ""}})
 }
 
 // FuzzParseGlossary: what is taken finds its own terms.

@@ -91,39 +91,38 @@ func (p *parse) time(i int) int {
 	if from == end || p.line[from] < '0' || p.line[from] > '9' {
 		return i
 	}
-	one := p.word(from, end)
-	two := p.word(skipSpace(p.line, one), end)
-	three := p.word(skipSpace(p.line, two), end)
-	third := p.line[min(skipSpace(p.line, two), three):three]
-	if isOffset(third) && p.readTime(from, three, p.line[from:two]+third) {
+	line := p.line[:end]
+	one := wordEnd(line, from)
+	second := skipSpace(line, one)
+	two := wordEnd(line, second)
+	third := skipSpace(line, two)
+	three := wordEnd(line, third)
+	if zone := line[third:three]; isOffset(zone) && p.readTime(from, three, line[from:two]+zone) {
 		return three
 	}
 	ends := [...]int{two, one}
-	if next := skipSpace(p.line, one); next == two || p.line[next] < '0' || p.line[next] > '9' {
+	if second == end || line[second] < '0' || line[second] > '9' {
 		ends[0] = one // the second word is no time of day
 	}
 	for _, to := range ends {
-		cut := from + len(strings.TrimRight(p.line[from:to], ",:：，;|"))
-		if cut > from && p.readTime(from, cut, p.line[from:cut]) {
+		cut := from + len(strings.TrimRight(line[from:to], ",:：，;|"))
+		if cut > from && p.readTime(from, cut, line[from:cut]) {
 			return to
 		}
 	}
-	if looksLikeTime(p.line[from:one]) {
+	if looksLikeTime(line[from:one]) {
 		p.find(BadTime, from, ends[0])
 		return ends[0]
 	}
 	return i
 }
 
-// word returns where the word at i ends.
-func (p *parse) word(i, end int) int {
-	if i >= end {
-		return end
-	}
-	if n := strings.IndexFunc(p.line[i:end], unicode.IsSpace); n >= 0 {
+// wordEnd returns where the word at i ends.
+func wordEnd(s string, i int) int {
+	if n := strings.IndexFunc(s[i:], unicode.IsSpace); n >= 0 {
 		return i + n
 	}
-	return end
+	return len(s)
 }
 
 func skipSpace(s string, i int) int {

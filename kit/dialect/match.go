@@ -1,6 +1,7 @@
 package dialect
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -66,7 +67,7 @@ func alphabetic(r rune) bool {
 // term records the term at line[i:], whose negations stand in line[lo:hi].
 func (p *parse) term(e entry, i, lo, hi int) {
 	end := i + len(e.text)
-	t := p.sense(e, i)
+	t := p.sense(e)
 	if t == nil {
 		p.find(AmbiguousTerm, i, end)
 		return
@@ -78,9 +79,9 @@ func (p *parse) term(e entry, i, lo, hi int) {
 }
 
 // sense is the one sense of e that fits the line; nil where none does, or several do.
-func (p *parse) sense(e entry, i int) (only *Term) {
+func (p *parse) sense(e entry) (only *Term) {
 	for _, t := range e.senses {
-		if !p.inContext(t, i, i+len(e.text)) {
+		if !p.inContext(t) {
 			continue
 		}
 		if only != nil {
@@ -91,24 +92,28 @@ func (p *parse) sense(e entry, i int) (only *Term) {
 	return only
 }
 
-// inContext reports whether a context word of t stands in the line, beside the term at line[i:end].
-func (p *parse) inContext(t *Term, i, end int) bool {
-	for _, w := range t.Context {
-		if has(p.line[:i], w) || has(p.line[end:], w) {
-			return true
-		}
-	}
-	return len(t.Context) == 0
+// inContext reports whether a context word of t stands in the line.
+func (p *parse) inContext(t *Term) bool {
+	return len(t.Context) == 0 || slices.ContainsFunc(t.Context, p.has)
 }
 
-// has reports whether w stands in s by itself.
-func has(s, w string) bool {
-	for i := range s {
-		if end := i + len(w); end <= len(s) && same(s[i:end], w) && bounded(s, i, end) {
-			return true
+// has reports whether w stands in the line by itself. A line is searched once for each word.
+func (p *parse) has(w string) bool {
+	found, known := p.words[w]
+	if known {
+		return found
+	}
+	for i := range p.line {
+		if end := i + len(w); end <= len(p.line) && same(p.line[i:end], w) && bounded(p.line, i, end) {
+			found = true
+			break
 		}
 	}
-	return false
+	if p.words == nil {
+		p.words = map[string]bool{}
+	}
+	p.words[w] = found
+	return found
 }
 
 // negatedBefore reports whether a negation stands right before line[i:].

@@ -45,6 +45,8 @@ type parse struct {
 	line     string
 	glossary *Glossary
 	naive    beijing.Naive
+	words    map[string]bool // context words that were looked for
+	keys     map[string]bool // of the fields, where there are many
 }
 
 func (p *parse) find(code string, from, to int) {

@@ -210,6 +210,11 @@ func (r *reading) whole(n *yaml.Node, t Term) {
 			r.fail(n, "例句中没有该术语", "an example does not have the term in it")
 		}
 	}
+	for _, w := range t.Context {
+		if strings.Contains(t.Term, w) {
+			r.fail(n, "术语本身含有这个上下文词", "the term itself has the context word in it")
+		}
+	}
 	r.seen[id] = true
 	r.draft.terms = append(r.draft.terms, t)
 }
