@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 	"github.com/qiongdev/qiong/kit/errs"
 	"github.com/qiongdev/qiong/kit/lang"
 	"github.com/qiongdev/qiong/kit/saga"
+	"github.com/qiongdev/qiong/kit/yamlfile"
 )
 
 var commands = []*qiong.Tool{
@@ -172,7 +172,7 @@ func lint(_ context.Context, c *qiong.Console, args []string) error {
 	for _, path := range files {
 		if _, err := readMatter(path); err != nil {
 			wrong++
-			tell(c.Out, path, err, c.Lang)
+			yamlfile.Tell(c.Out, path, err, c.Lang)
 		} else if _, err := fmt.Fprintf(c.Out, "%s: %s\n", path, c.Say("无误", "right")); err != nil {
 			return err
 		}
@@ -191,22 +191,10 @@ func readMatter(path string) (*Matter, error) {
 	return ParseMatter(data)
 }
 
-// tell prints findings as file:line: words, which editors can follow.
-func tell(w io.Writer, path string, err error, l lang.Lang) {
-	e := errs.As(err)
-	for _, f := range append([]*errs.Error{e}, e.Also...) {
-		words := f.Msg.In(l)
-		if f.Field != "" {
-			words = f.Field + ": " + words
-		}
-		fmt.Fprintf(w, "%s:%d: %s\n", path, max(f.Line, 1), words)
-	}
-}
-
 func drawMatter(_ context.Context, c *qiong.Console, args []string) error {
 	m, err := readMatter(args[0])
 	if err != nil {
-		return inFile(args[0], err)
+		return yamlfile.In(args[0], err)
 	}
 	_, err = fmt.Fprint(c.Out, saga.Mermaid(m.saga, nil, c.Lang))
 	return err

@@ -1,16 +1,10 @@
 package approval
 
 import (
-	"bytes"
 	"embed"
-	"errors"
-	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -21,6 +15,7 @@ import (
 	"github.com/qiongdev/qiong/kit/errs"
 	"github.com/qiongdev/qiong/kit/lang"
 	"github.com/qiongdev/qiong/kit/saga"
+	"github.com/qiongdev/qiong/kit/yamlfile"
 )
 
 //go:embed matters/*.yaml
@@ -32,7 +27,7 @@ type Matter struct {
 	Version     int                  `yaml:"version"` // raised with every change: cases under way finish on their own
 	Title       lang.Text            `yaml:"title"`
 	Subject     string               `yaml:"subject"`  // path of the form field that a case is listed by
-	Deadline    duration             `yaml:"deadline"` // to reach the pivot; then what was done is undone and the case refused
+	Deadline    yamlfile.Duration    `yaml:"deadline"` // to reach the pivot; then what was done is undone and the case refused
 	Attachments Attachments          `yaml:"attachments"`
 	Stages      []stage              `yaml:"steps"`
 	Agencies    map[string]lang.Text `yaml:"agencies"`
@@ -59,20 +54,20 @@ type stage struct {
 
 // Step is what one agency is asked for.
 type Step struct {
-	Name     string    `yaml:"name"`
-	Title    lang.Text `yaml:"title"`
-	Agency   string    `yaml:"agency"`
-	Resource string    `yaml:"resource"`
-	Pivot    bool      `yaml:"pivot"`   // once done there is no way back
-	Undo     bool      `yaml:"undo"`    // the agency can take it back; a pivot, only while it is under way
-	Durable  bool      `yaml:"durable"` // its result is on stable storage before the next step begins
-	Send     []string  `yaml:"send"`    // which parts of the form the agency gets
-	Timeout  duration  `yaml:"timeout"` // of one request; default 10s
-	Answer   duration  `yaml:"answer"`  // how long a pending answer may take before a person is asked; default for ever
+	Name     string            `yaml:"name"`
+	Title    lang.Text         `yaml:"title"`
+	Agency   string            `yaml:"agency"`
+	Resource string            `yaml:"resource"`
+	Pivot    bool              `yaml:"pivot"`   // once done there is no way back
+	Undo     bool              `yaml:"undo"`    // the agency can take it back; a pivot, only while it is under way
+	Durable  bool              `yaml:"durable"` // its result is on stable storage before the next step begins
+	Send     []string          `yaml:"send"`    // which parts of the form the agency gets
+	Timeout  yamlfile.Duration `yaml:"timeout"` // of one request; default 10s
+	Answer   yamlfile.Duration `yaml:"answer"`  // how long a pending answer may take before a person is asked; default for ever
 	Retry    struct {
-		Initial  duration `yaml:"initial"`
-		Max      duration `yaml:"max"`
-		Attempts int      `yaml:"attempts"`
+		Initial  yamlfile.Duration `yaml:"initial"`
+		Max      yamlfile.Duration `yaml:"max"`
+		Attempts int               `yaml:"attempts"`
 	} `yaml:"retry"`
 	line int
 }
@@ -103,19 +98,6 @@ func (s *Step) UnmarshalYAML(n *yaml.Node) error {
 }
 
 var stepKeys = []string{"name", "title", "agency", "resource", "pivot", "undo", "durable", "send", "timeout", "answer", "retry"}
-
-// duration is written as 90s, 15m or 72h.
-type duration time.Duration
-
-// UnmarshalYAML implements yaml.Unmarshaler.
-func (d *duration) UnmarshalYAML(n *yaml.Node) error {
-	v, err := time.ParseDuration(n.Value)
-	if err != nil || v <= 0 {
-		return errs.New(errs.Invalid, "应为正的时长，如 90s、15m、72h", "must be a positive duration such as 90s, 15m or 72h").WithLine(n.Line)
-	}
-	*d = duration(v)
-	return nil
-}
 
 // size is written as 20MiB.
 type size int64
@@ -153,78 +135,32 @@ func (m *Matter) AgencyTitle(name string) lang.Text {
 // ParseMatter reads and checks a matter. The error is an *errs.Error with every finding, each with its line.
 func ParseMatter(data []byte) (*Matter, error) {
 	m := &Matter{source: data}
-	var root yaml.Node
-	if err := yaml.Unmarshal(data, &root); err != nil {
-		return nil, yamlError(err)
+	root, err := yamlfile.Decode(data, m)
+	if err != nil {
+		return nil, err
 	}
-	dec := yaml.NewDecoder(bytes.NewReader(data))
-	dec.KnownFields(true)
-	if err := dec.Decode(m); err != nil {
-		return nil, yamlError(err)
-	}
-	if err := dec.Decode(new(yaml.Node)); err == nil {
-		return nil, errs.New(errs.Invalid, "一个文件只能有一个事项", "a file holds one matter").WithLine(1)
-	}
-	l := &linter{m: m, lines: keyLines(&root)}
+	l := &linter{m: m, root: root}
 	l.check()
-	if len(l.found) > 0 {
-		first := l.found[0]
-		first.Also = l.found[1:]
-		return nil, first
+	if err := l.found.Err(); err != nil {
+		return nil, err
 	}
 	return m, nil
-}
-
-var atLine = regexp.MustCompile(`^(?:yaml: )?(?:unmarshal errors:\s*)?line (\d+): (.*)`)
-
-// yamlError gives the YAML library's complaints the house's form.
-func yamlError(err error) error {
-	var known *errs.Error
-	if errors.As(err, &known) {
-		return known
-	}
-	var typed *yaml.TypeError
-	words := []string{err.Error()}
-	if errors.As(err, &typed) {
-		words = typed.Errors
-	}
-	var all []*errs.Error
-	for _, w := range words {
-		e := errs.Newf(errs.Invalid, "YAML 无法读取：%s", "the YAML can't be read: %s", w)
-		if m := atLine.FindStringSubmatch(w); m != nil {
-			line, _ := strconv.Atoi(m[1]) // digits by the pattern
-			e = errs.Newf(errs.Invalid, "YAML 无法读取：%s", "the YAML can't be read: %s", m[2]).WithLine(line)
-		}
-		all = append(all, e)
-	}
-	all[0].Also = all[1:]
-	return all[0]
 }
 
 // linter collects what is wrong with a matter.
 type linter struct {
 	m     *Matter
-	lines map[string]int // of the top-level keys
-	found []*errs.Error
-}
-
-// keyLines returns the lines of a document's top-level keys.
-func keyLines(root *yaml.Node) map[string]int {
-	lines := map[string]int{}
-	if len(root.Content) == 1 && root.Content[0].Kind == yaml.MappingNode {
-		for i := 0; i < len(root.Content[0].Content); i += 2 {
-			lines[root.Content[0].Content[i].Value] = root.Content[0].Content[i].Line
-		}
-	}
-	return lines
+	root  *yaml.Node
+	found yamlfile.Findings
 }
 
 // top reports a finding about a top-level key.
-func (l *linter) top(key, field, zh, en string) { l.add(l.lines[key], field, zh, en) }
-
-func (l *linter) add(line int, field, zh, en string) {
-	l.found = append(l.found, errs.New(errs.Invalid, zh, en).WithLine(max(line, 1)).WithField(field))
+func (l *linter) top(key, field, zh, en string) {
+	line, _ := yamlfile.Find(l.root, key)
+	l.add(line, field, zh, en)
 }
+
+func (l *linter) add(line int, field, zh, en string) { l.found.Add(line, field, zh, en) }
 
 func (l *linter) check() {
 	m := l.m
@@ -324,7 +260,7 @@ func (l *linter) formAndSaga() {
 		l.top("subject", "subject", "表单中没有这个字段", "the form has no such field")
 	}
 	m.saga = m.definition()
-	if len(l.found) == 0 {
+	if l.found.None() {
 		if err := m.saga.Check(); err != nil {
 			l.top("steps", "steps", err.Error(), err.Error())
 		}
@@ -360,38 +296,5 @@ func LoadMatters(dir string) ([]*Matter, error) {
 	} else {
 		files = os.DirFS(dir)
 	}
-	names, err := fs.Glob(files, "*.yaml")
-	if err != nil {
-		return nil, err
-	}
-	if len(names) == 0 {
-		return nil, errs.New(errs.Invalid, "目录中没有事项文件（*.yaml）", "the folder holds no matter (*.yaml)").WithField("approval.matters")
-	}
-	var all []*Matter
-	seen := map[string]string{}
-	for _, name := range names {
-		data, err := fs.ReadFile(files, name)
-		if err != nil {
-			return nil, fmt.Errorf("matter: %w", err)
-		}
-		m, err := ParseMatter(data)
-		if err != nil {
-			return nil, inFile(filepath.Join(dir, name), err)
-		}
-		if other := seen[m.Name]; other != "" {
-			return nil, errs.Newf(errs.Invalid, "%s 与 %s 的事项名相同", "%s and %s have the same matter", name, other)
-		}
-		seen[m.Name] = name
-		all = append(all, m)
-	}
-	return all, nil
-}
-
-// inFile puts the file's name before each finding.
-func inFile(path string, err error) error {
-	e := errs.As(err)
-	for _, f := range append([]*errs.Error{e}, e.Also...) {
-		f.Field = strings.TrimSuffix(path+" "+f.Field, " ")
-	}
-	return e
+	return yamlfile.Load(files, dir, ParseMatter, func(m *Matter) string { return m.Name })
 }

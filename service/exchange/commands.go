@@ -15,6 +15,7 @@ import (
 	"github.com/qiongdev/qiong/kit/client"
 	"github.com/qiongdev/qiong/kit/errs"
 	"github.com/qiongdev/qiong/kit/lang"
+	"github.com/qiongdev/qiong/kit/yamlfile"
 )
 
 var commands = []*qiong.Tool{
@@ -92,10 +93,7 @@ func lint(_ context.Context, c *qiong.Console, args []string) error {
 				continue
 			}
 			wrong++
-			e := errs.As(err)
-			for _, f := range append([]*errs.Error{e}, e.Also...) {
-				fmt.Fprintf(c.Out, "%s:%d: %s\n", file, max(f.Line, 1), strings.TrimPrefix(f.Field+": "+f.Msg.In(c.Lang), ": "))
-			}
+			yamlfile.Tell(c.Out, file, err, c.Lang)
 		}
 	}
 	if wrong > 0 {

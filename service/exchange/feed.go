@@ -1,13 +1,10 @@
 package exchange
 
 import (
-	"bytes"
-	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -18,6 +15,7 @@ import (
 	"github.com/qiongdev/qiong/kit/label"
 	"github.com/qiongdev/qiong/kit/lang"
 	"github.com/qiongdev/qiong/kit/recordio"
+	"github.com/qiongdev/qiong/kit/yamlfile"
 )
 
 // Feed is a kind of record that is exchanged, as its YAML file says it: where it comes from, what its fields are, and
@@ -48,11 +46,11 @@ type Source struct {
 
 // TableSource is a table of another system that is read now and then.
 type TableSource struct {
-	Connection string   `yaml:"connection"` // named in the configuration
-	Name       string   `yaml:"name"`
-	Cursor     string   `yaml:"cursor"` // a column of whole numbers that only grow
-	Every      duration `yaml:"every"`  // 10s where zero
-	Text       charset  `yaml:"text"`   // how the columns of text are encoded
+	Connection string            `yaml:"connection"` // named in the configuration
+	Name       string            `yaml:"name"`
+	Cursor     string            `yaml:"cursor"` // a column of whole numbers that only grow
+	Every      yamlfile.Duration `yaml:"every"`  // 10s where zero
+	Text       charset           `yaml:"text"`   // how the columns of text are encoded
 }
 
 // Field is one value of a record.
@@ -171,133 +169,40 @@ func (c charset) xml() string {
 	return "GB18030"
 }
 
-// duration is written as 90s, 15m or 72h.
-type duration time.Duration
-
-// UnmarshalYAML implements yaml.Unmarshaler.
-func (d *duration) UnmarshalYAML(n *yaml.Node) error {
-	v, err := time.ParseDuration(n.Value)
-	if err != nil || v <= 0 {
-		return errs.New(errs.Invalid, "应为正的时长，如 90s、15m、72h", "must be a positive duration such as 90s, 15m or 72h").WithLine(n.Line)
-	}
-	*d = duration(v)
-	return nil
-}
-
 // ParseFeed reads and checks a feed. The error is an *errs.Error with every finding, each with its line.
 func ParseFeed(data []byte) (*Feed, error) {
 	f := &Feed{source: data}
-	var root yaml.Node
-	if err := yaml.Unmarshal(data, &root); err != nil {
-		return nil, yamlError(err)
+	root, err := yamlfile.Decode(data, f)
+	if err != nil {
+		return nil, err
 	}
-	dec := yaml.NewDecoder(bytes.NewReader(data))
-	dec.KnownFields(true)
-	if err := dec.Decode(f); err != nil {
-		return nil, yamlError(err)
-	}
-	if err := dec.Decode(new(yaml.Node)); err == nil {
-		return nil, errs.New(errs.Invalid, "一个文件只能有一个数据流", "a file holds one feed").WithLine(1)
-	}
-	l := &linter{f: f, root: &root}
+	l := &linter{f: f, root: root}
 	l.check()
-	if len(l.found) > 0 {
-		first := l.found[0]
-		first.Also = l.found[1:]
-		return nil, first
+	if err := l.found.Err(); err != nil {
+		return nil, err
 	}
 	return f, nil
 }
 
-var atLine = regexp.MustCompile(`^(?:yaml: )?(?:unmarshal errors:\s*)?line (\d+): (.*)`)
-
-// yamlError gives the YAML library's complaints the house's form.
-func yamlError(err error) error {
-	if e := errs.As(err); e.Kind == errs.Invalid {
-		return e
-	}
-	words, line := err.Error(), 1
-	if m := atLine.FindStringSubmatch(strings.ReplaceAll(words, "\n", " ")); m != nil {
-		line, _ = strconv.Atoi(m[1]) // digits by the pattern
-		words = m[2]
-	}
-	return errs.Newf(errs.Invalid, "YAML 无法读取：%s", "the YAML can't be read: %s", words).WithLine(line)
-}
-
-// LoadFeeds reads the feeds of a folder.
+// LoadFeeds reads the feeds of a folder; none where dir is empty.
 func LoadFeeds(dir string) ([]*Feed, error) {
 	if dir == "" {
 		return nil, nil
 	}
-	names, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
-	if err != nil {
-		return nil, err
-	}
-	if len(names) == 0 {
-		return nil, errs.New(errs.Invalid, "目录中没有数据流文件（*.yaml）", "the folder holds no feed (*.yaml)").WithField("exchange.feeds")
-	}
-	var all []*Feed
-	seen := map[string]string{}
-	for _, name := range names {
-		data, err := os.ReadFile(name)
-		if err != nil {
-			return nil, fmt.Errorf("feed: %w", err)
-		}
-		f, err := ParseFeed(data)
-		if err != nil {
-			return nil, inFile(name, err)
-		}
-		if other := seen[f.Name]; other != "" {
-			return nil, errs.Newf(errs.Invalid, "%s 与 %s 的数据流名相同", "%s and %s have the same feed", name, other)
-		}
-		seen[f.Name] = name
-		all = append(all, f)
-	}
-	return all, nil
-}
-
-// inFile puts the file's name before each finding.
-func inFile(path string, err error) error {
-	e := errs.As(err)
-	for _, f := range append([]*errs.Error{e}, e.Also...) {
-		f.Field = strings.TrimSuffix(path+" "+f.Field, " ")
-	}
-	return e
+	return yamlfile.Load(os.DirFS(dir), dir, ParseFeed, func(f *Feed) string { return f.Name })
 }
 
 // linter collects what is wrong with a feed.
 type linter struct {
 	f     *Feed
 	root  *yaml.Node
-	found []*errs.Error
+	found yamlfile.Findings
 }
 
 // add reports a finding about the node at a path of keys and indices.
 func (l *linter) add(path []any, zh, en string) {
-	node, line, field := l.root, 1, ""
-	if len(node.Content) == 1 {
-		node = node.Content[0]
-	}
-	for _, step := range path {
-		next := (*yaml.Node)(nil)
-		switch s := step.(type) {
-		case string:
-			field = strings.TrimPrefix(field+"."+s, ".")
-			for i := 0; node != nil && node.Kind == yaml.MappingNode && i < len(node.Content); i += 2 {
-				if node.Content[i].Value == s {
-					line, next = node.Content[i].Line, node.Content[i+1]
-				}
-			}
-		case int:
-			field += fmt.Sprintf("[%d]", s)
-			if node != nil && s < len(node.Content) {
-				next = node.Content[s]
-				line = next.Line
-			}
-		}
-		node = next
-	}
-	l.found = append(l.found, errs.New(errs.Invalid, zh, en).WithLine(line).WithField(field))
+	line, field := yamlfile.Find(l.root, path...)
+	l.found.Add(line, field, zh, en)
 }
 
 func path(steps ...any) []any { return steps }
@@ -350,7 +255,7 @@ func (l *linter) from() {
 			l.add(path("from", "table", "cursor"), "须指明递增列", "must name a column that grows")
 		}
 		if s.Table.Every == 0 {
-			s.Table.Every = duration(10 * time.Second)
+			s.Table.Every = yamlfile.Duration(10 * time.Second)
 		}
 		return
 	}
