@@ -1,5 +1,6 @@
 // Package beijing promises times as China's public services write them: Beijing time, always +08:00, with milliseconds,
-// the same on every machine whatever its own time zone or zone database.
+// the same on every machine whatever its own time zone or zone database; and working days as the official notices have
+// them, with the time limits that are counted in them.
 //
 // From 1986 to 1991 China had daylight saving time (+09:00 in summer). It is deliberately not applied: an instant of
 // those summers is written here as +08:00, which names the same instant, but not always the clock on the wall then.

@@ -151,8 +151,8 @@ func TestAddWorkdays(t *testing.T) {
 // Counting is the inverse of adding, wherever it starts.
 func TestWorkdaysCountsWhatIsAdded(t *testing.T) {
 	c := beijing.Official()
-	for d := at(t, "2025-01-01 15:00:00"); d.Year() < 2026; d = d.AddDate(0, 0, 1) {
-		for _, n := range []int{1, 5, 20, 60} {
+	for d := at(t, "2025-01-01 15:00:00"); d.Year() < 2026; d = d.AddDate(0, 0, 2) {
+		for _, n := range []int{1, 20, 60} {
 			to, err := c.AddWorkdays(d, n)
 			if err != nil {
 				t.Fatal(err)

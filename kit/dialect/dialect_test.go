@@ -89,6 +89,8 @@ func TestTerms(t *testing.T) {
 		{"埋单=失败", "!settle 埋单=失败"},
 		{"埋单不了", "!settle"},
 		{"没埋单失败", "settle"}, // twice negated
+		{"分别埋单", "settle"},
+		{"没埋单赶海", "!settle bounced-to-sign-in"},
 		{"埋单 失败次数=0", "settle 失败次数=0"},
 		{"埋单 failedOver", "settle"},
 		{"不在屋里", "!logged-in"},

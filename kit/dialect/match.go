@@ -22,6 +22,7 @@ func (p *parse) terms(lo, hi, limit int) (n, end int) {
 			n, end = n+1, i+len(e.text)
 		}
 		i += len(e.text)
+		lo = i // the 别 of 分别 negates nothing
 	}
 	return n, end
 }

@@ -44,6 +44,9 @@ func (l *Reader) Next(r *Record) error {
 	}
 }
 
+// Buffered returns how many bytes have arrived and are not read yet. At 0, Next may wait for more.
+func (l *Reader) Buffered() int { return l.in.Buffered() }
+
 // read returns the next line without its end, whether it was longer than that, and where it stands.
 func (l *Reader) read() (text []byte, long bool, at int64, err error) {
 	at = l.offset

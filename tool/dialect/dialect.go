@@ -133,7 +133,7 @@ func (p *parser) parse(ctx context.Context, files []string, strict bool) error {
 	return err
 }
 
-func (p *parser) file(ctx context.Context, out io.Writer, name string) error {
+func (p *parser) file(ctx context.Context, out *bufio.Writer, name string) error {
 	in := io.NopCloser(p.In)
 	if name != "-" {
 		f, err := os.Open(name)
@@ -151,6 +151,11 @@ func (p *parser) file(ctx context.Context, out io.Writer, name string) error {
 	}{name, new(dialect.Record)}
 	lines := dialect.NewReader(in, p.Parser)
 	for {
+		if lines.Buffered() == 0 { // a log that is followed: what it said so far is to be seen
+			if err := out.Flush(); err != nil {
+				return err
+			}
+		}
 		err := lines.Next(record.Record)
 		switch {
 		case errors.Is(err, io.EOF):
