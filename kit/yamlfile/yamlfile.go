@@ -38,7 +38,7 @@ func Decode(data []byte, v any) (*yaml.Node, error) {
 	return &root, nil
 }
 
-var atLine = regexp.MustCompile(`^(?:yaml: )?(?:unmarshal errors:\s*)?line (\d+): (.*)`)
+var atLine = regexp.MustCompile(`^(?:unmarshal errors:\s*)?line (\d+): (.*)`)
 
 // inWords gives the YAML library's complaints the house's form.
 func inWords(err error) error {
@@ -54,6 +54,7 @@ func inWords(err error) error {
 	var f Findings
 	for _, w := range words {
 		line := 1
+		w = strings.TrimPrefix(w, "yaml: ")
 		if m := atLine.FindStringSubmatch(w); m != nil {
 			line, _ = strconv.Atoi(m[1]) // digits by the pattern
 			w = m[2]
