@@ -19,6 +19,7 @@ import (
 	"github.com/qiongdev/qiong/kit/dialect"
 	"github.com/qiongdev/qiong/kit/errs"
 	"github.com/qiongdev/qiong/kit/lang"
+	"github.com/qiongdev/qiong/kit/yamlfile"
 )
 
 // Tool is the command. Its first argument says what to do.
@@ -76,7 +77,7 @@ func load(file string) (*dialect.Glossary, error) {
 	}
 	g, err := dialect.ParseGlossary(data)
 	if err != nil {
-		return nil, errs.As(err).WithField(file)
+		return nil, yamlfile.In(file, err)
 	}
 	return g, nil
 }
