@@ -8,6 +8,7 @@ import (
 
 	"github.com/qiongdev/qiong/kit/beijing"
 	"github.com/qiongdev/qiong/kit/errs"
+	"github.com/qiongdev/qiong/kit/han"
 	"github.com/qiongdev/qiong/kit/label"
 	"github.com/qiongdev/qiong/kit/recordio"
 )
@@ -15,16 +16,20 @@ import (
 // types are the types a field may have. Each appends the one way in which a value is written here, or says why it can't
 // be: the text of every record accepted is such that equal values are equal bytes.
 var types = map[string]func(dst, text []byte, f *Feed, field *Field) ([]byte, error){
-	"text":        plainText,
-	"integer":     integer,
-	"decimal":     decimal,
-	"boolean":     boolean,
-	"date":        date,
-	"time":        timestamp,
-	"code":        code,
-	"id-card":     checked(label.IDCard),
-	"credit-code": checked(label.CreditCode),
-	"phone":       checked(label.Phone),
+	"text":         plainText,
+	"person":       writing(han.MinorityName),
+	"organization": writing(han.Organization),
+	"title":        writing(han.Title),
+	"address":      writing(han.Address),
+	"integer":      integer,
+	"decimal":      decimal,
+	"boolean":      boolean,
+	"date":         date,
+	"time":         timestamp,
+	"code":         code,
+	"id-card":      checked(label.IDCard),
+	"credit-code":  checked(label.CreditCode),
+	"phone":        checked(label.Phone),
 }
 
 func invalid(code, zh, en string) error {
@@ -42,6 +47,20 @@ func plainText(dst, text []byte, _ *Feed, field *Field) ([]byte, error) {
 		return nil, errs.Newf(errs.Invalid, "超过 %d 个字", "is longer than %d characters", field.Max).WithCode("value.long")
 	}
 	return append(dst, text...), nil
+}
+
+// writing takes what the policy of a field allows, leniently: data that exists in another system has its private-use
+// characters and old separators, which are carried as they are.
+func writing(p han.Policy) func(dst, text []byte, f *Feed, field *Field) ([]byte, error) {
+	p.Lenient = true
+	return func(dst, text []byte, _ *Feed, field *Field) ([]byte, error) {
+		p := p
+		p.Max = field.Max
+		if err := han.Error(han.Check(string(text), p), ""); err != nil {
+			return nil, err
+		}
+		return append(dst, text...), nil
+	}
 }
 
 func checked(check func(string) error) func(dst, text []byte, f *Feed, field *Field) ([]byte, error) {
