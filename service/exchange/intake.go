@@ -119,7 +119,7 @@ func (in *intake) run(ctx context.Context, r io.Reader) (progress, error) {
 	workers := runtime.GOMAXPROCS(0)
 	work := make(chan *batch)
 	ordered := make(chan *batch, workers)
-	free := make(chan *batch, 2*workers)
+	free := make(chan *batch, workers+2)
 	for range cap(free) {
 		free <- &batch{done: make(chan outcome, 1)}
 	}
