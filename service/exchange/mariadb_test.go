@@ -15,6 +15,7 @@ import (
 	"github.com/qiongdev/qiong"
 	"github.com/qiongdev/qiong/house/qiongtest"
 	"github.com/qiongdev/qiong/kit/auth"
+	"github.com/qiongdev/qiong/kit/beijing"
 	"github.com/qiongdev/qiong/kit/gm"
 	"github.com/qiongdev/qiong/kit/han/gb18030"
 	"github.com/qiongdev/qiong/kit/keys"
@@ -109,6 +110,19 @@ func TestBothWaysWithMariaDB(t *testing.T) {
 	}
 	returned(t, folders["JM"], everyone)
 	returned(t, folders["JM_GBK"], inGBK)
+	today := beijing.Date(time.Now())
+	for feed, want := range map[string]int64{"back-bytes": int64(len(all)), "back-gbk": int64(len(inGBK))} {
+		var r exchange.Reconciliation
+		for range 200 {
+			if l.get("/reconciliation?feed="+feed+"&target=utf8&day="+today, &r); r.Pending == 0 && r.Ours.Records == want {
+				break
+			}
+			time.Sleep(25 * time.Millisecond) // polls a service
+		}
+		if !r.Equal || !r.Read || r.Ours.Records != want || r.Ours != r.Theirs {
+			t.Errorf("%s: %+v", feed, r)
+		}
+	}
 }
 
 // cityDatabase makes a city's database, gone after the test, and returns its DSN.
