@@ -21,6 +21,15 @@ type shipment struct {
 	rows [][]recordio.Value
 	seqs []int64
 	here [][]byte // the records as they are kept here, packed
+
+	refused []refusal
+}
+
+// refusal is a record that can't be written as its target wants it.
+type refusal struct {
+	seq  int64
+	here []byte
+	err  error
 }
 
 // connector brings shipments to a target. A *table.RowError says that one row can't be taken there.
@@ -93,9 +102,13 @@ func (x *Exchange) deliverNext(ctx context.Context, d *delivery) error {
 	if to == nil {
 		return errs.Newf(errs.Internal, "数据流 %s 的版本 %d 没有目标 %s", "version %[2]d of the feed %[1]s has no target %[3]s", f.Name, f.Version, d.Target)
 	}
-	s, refused, err := x.prepare(ctx, f, to, t, d.Next)
+	s, err := x.prepare(ctx, f, to, t, d.Next)
 	if err != nil {
 		return err
+	}
+	var refused []*held
+	for _, r := range s.refused {
+		refused = append(refused, x.hold(f, t.ID, r.seq, to.Name, recordio.Segment{Bytes: r.here}, r.err))
 	}
 	for len(s.rows) > 0 {
 		c, err := x.connector(ctx, f, to)
@@ -139,21 +152,20 @@ func (x *Exchange) deliverNext(ctx context.Context, d *delivery) error {
 	return err
 }
 
-// prepare opens a chunk and writes its records as the target wants them. What it can't have is returned apart.
-func (x *Exchange) prepare(ctx context.Context, f *Feed, to *Target, t *transfer, n int64) (*shipment, []*held, error) {
+// prepare opens a chunk and writes its records as the target wants them. What it can't have stands apart.
+func (x *Exchange) prepare(ctx context.Context, f *Feed, to *Target, t *transfer, n int64) (*shipment, error) {
 	s := &shipment{name: fmt.Sprintf("%s-%s-%s-%d", f.Name, to.Name, t.ID, n), feed: f, to: to, day: t.Day}
-	var refused []*held
 	err := x.records(ctx, f, t.ID, n, func(seq int64, values []recordio.Value) error {
 		out := make([]recordio.Value, len(values))
 		here := pack(nil, seq, values)
 		if _, err := to.view(nil, f, values, out); err != nil {
-			refused = append(refused, x.hold(f, t.ID, seq, to.Name, recordio.Segment{Bytes: here}, err))
+			s.refused = append(s.refused, refusal{seq, here, err})
 			return nil
 		}
 		s.rows, s.seqs, s.here = append(s.rows, out), append(s.seqs, seq), append(s.here, here)
 		return nil
 	})
-	return s, refused, err
+	return s, err
 }
 
 // without takes a row out of the shipment, into quarantine.

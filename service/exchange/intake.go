@@ -43,8 +43,8 @@ type outcome struct {
 	err  error
 }
 
-// intake reads one file into chunks: one goroutine splits, several parse, check and seal, and the caller commits the
-// chunks in order. What is in memory is some batches.
+// intake reads one file into chunks: one goroutine splits, several parse, check and seal, and one commits the chunks in
+// order. What is in memory is some batches.
 type intake struct {
 	x      *Exchange
 	feed   *Feed

@@ -135,7 +135,7 @@ func (r *reconciler) each(ctx context.Context, feed, where, day, from string, vi
 
 // compare looks up a chunk's records at the target.
 func (r *reconciler) compare(ctx context.Context, f *Feed, to *Target, t *transfer, n int64) error {
-	s, _, err := r.x.prepare(ctx, f, to, t, n)
+	s, err := r.x.prepare(ctx, f, to, t, n)
 	if err != nil {
 		return err
 	}
@@ -194,7 +194,7 @@ func (r *reconciler) explain(ctx context.Context, feed string) error {
 	}
 	explained := map[*suspect]bool{}
 	err := r.each(ctx, feed, "$3 = '' AND t.id >= $4", "", r.first, func(ctx context.Context, f *Feed, to *Target, t *transfer, n int64) error {
-		s, _, err := r.x.prepare(ctx, f, to, t, n)
+		s, err := r.x.prepare(ctx, f, to, t, n)
 		if err != nil {
 			return err
 		}
