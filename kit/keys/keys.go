@@ -161,7 +161,6 @@ func (r *Ring) Public(name string) (*gm.PublicKey, error) {
 	if e.public == nil {
 		return nil, otherKind(name, e.kind)
 	}
-	e.public.Precompute() // who asks for a partner's key by name or id verifies with it, and not once
 	return e.public, nil
 }
 
@@ -202,7 +201,7 @@ func (r *Ring) Lookup(keyID string) (*gm.PublicKey, error) {
 	defer r.mu.Unlock()
 	for _, e := range r.entries {
 		if e.public != nil && e.keyID == keyID {
-			e.public.Precompute()
+			e.public.Precompute() // who asks by id verifies, and not once
 			return e.public, nil
 		}
 	}

@@ -210,6 +210,7 @@ func (a *Approval) keyOf(name string) func(keyID string) (*gm.PublicKey, error) 
 			if err != nil {
 				return nil, err
 			}
+			pub.Precompute() // it verifies every answer of the agency
 			known = pub
 		}
 		if gm.KeyID(known) != keyID {
