@@ -26,6 +26,9 @@ type KeyID [4]byte
 // String returns the id as 8 hexadecimal digits.
 func (id KeyID) String() string { return hex.EncodeToString(id[:]) }
 
+// MarshalText returns what String returns.
+func (id KeyID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
 // KeyIDOf returns the id of a key under a name: the first 4 bytes of SM3(name ‖ LF ‖ 0xff ‖ SignatureType ‖ 0x00 ‖ the
 // compressed point).
 func KeyIDOf(name string, pub *gm.PublicKey) KeyID {

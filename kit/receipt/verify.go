@@ -6,6 +6,7 @@ import (
 
 	"github.com/qiongdev/qiong/kit/beijing"
 	"github.com/qiongdev/qiong/kit/errs"
+	"github.com/qiongdev/qiong/kit/gm"
 	"github.com/qiongdev/qiong/kit/merkle"
 )
 
@@ -35,12 +36,12 @@ const (
 
 // Cosignature is a verified signature.
 type Cosignature struct {
-	Name  string       `json:"name"`
-	Role  Role         `json:"role"`
-	KeyID KeyID        `json:"-"`
-	Key   *Key         `json:"-"`
-	Time  beijing.Time `json:"time"`
-	Early bool         `json:"early,omitempty"` // more than MaxSkew before the record's own time: a clock is wrong
+	Name        string       `json:"name"`
+	Role        Role         `json:"role"`
+	KeyID       KeyID        `json:"keyId"`
+	Fingerprint string       `json:"fingerprint"` // of the public key: gm.KeyID
+	Time        beijing.Time `json:"time"`
+	Early       bool         `json:"early,omitempty"` // more than MaxSkew before the record's own time: a clock is wrong
 }
 
 // Quorum says how many had to sign for the order of the log to stand: of a council more than two thirds, of one operator
@@ -171,7 +172,7 @@ func (t *Trust) Verify(n *Note) (*Attested, error) {
 		if err := VerifySignature(k.Public, n.Checkpoint, s); err != nil {
 			return nil, errs.Newf(errs.Invalid, "%s 的签名验证不通过", "the signature of %s does not verify", k.Name).WithCode(CodeSignature)
 		}
-		a.Cosignatures = append(a.Cosignatures, Cosignature{Name: k.Name, Role: k.Role, KeyID: s.KeyID, Key: k, Time: at})
+		a.Cosignatures = append(a.Cosignatures, Cosignature{Name: k.Name, Role: k.Role, KeyID: k.id, Fingerprint: gm.KeyID(k.Public), Time: at})
 	}
 	if err := a.count(t); err != nil {
 		return nil, err
