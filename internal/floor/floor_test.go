@@ -233,6 +233,25 @@ func TestWhatTheVerifierMayImport(t *testing.T) {
 	}
 }
 
+// CometBFT stays behind one door: it panics where it cannot go on, and is large.
+func TestCometBFTIsImportedByTheCouncilAlone(t *testing.T) {
+	const door = "service/evidence/council"
+	found := false
+	for dir, p := range tree(t) {
+		for name := range p.imports {
+			if !strings.HasPrefix(name, "github.com/cometbft/") {
+				continue
+			}
+			if found = found || dir == door; dir != door {
+				t.Errorf("%s imports %s: only %s may", dir, name, door)
+			}
+		}
+	}
+	if !found {
+		t.Errorf("%s does not import CometBFT: has it moved?", door)
+	}
+}
+
 func TestGoMod(t *testing.T) {
 	data, err := os.ReadFile(filepath.Join(root(t), "go.mod"))
 	if err != nil {

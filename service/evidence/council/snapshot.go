@@ -1,0 +1,203 @@
+package council
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+
+	"github.com/qiongdev/qiong/kit/gm"
+)
+
+const (
+	chunkSize      = 1 << 20
+	keptSnapshots  = 2
+	snapshotFormat = 1
+	manifestFile   = "manifest"
+)
+
+// snapshots are exports of the ledger, each a folder of chunks and, written last, the SM3 of every chunk. A lost or torn
+// one costs nothing: chunks are held against their digests when they are read.
+type snapshots struct {
+	dir    string
+	every  int64
+	ledger Carrier
+	log    *slog.Logger
+
+	mu      sync.Mutex
+	heights []int64 // of those complete, rising
+	writing bool
+}
+
+func openSnapshots(dir string, every int64, ledger Carrier, log *slog.Logger) (*snapshots, error) {
+	s := &snapshots{dir: dir, every: every, ledger: ledger, log: log}
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, unwritable(err)
+	}
+	for _, e := range entries {
+		height, err := strconv.ParseInt(e.Name(), 10, 64)
+		if err == nil {
+			_, err = s.manifest(height)
+		}
+		if err != nil { // a crash left it half written
+			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+				return nil, unwritable(err)
+			}
+			continue
+		}
+		s.heights = append(s.heights, height)
+	}
+	slices.Sort(s.heights)
+	return s, nil
+}
+
+func (s *snapshots) folder(height int64) string {
+	return filepath.Join(s.dir, strconv.FormatInt(height, 10))
+}
+
+// manifest returns the digests of the chunks, one after the other.
+func (s *snapshots) manifest(height int64) ([]byte, error) {
+	data, err := os.ReadFile(filepath.Join(s.folder(height), manifestFile))
+	if err == nil && (len(data) == 0 || len(data)%32 != 0) {
+		err = errors.New("not a list of digests")
+	}
+	return data, err
+}
+
+func chunkFile(i int) string { return fmt.Sprintf("%06d", i) }
+
+// oldest returns the height of the oldest snapshot, 0 while there is none.
+func (s *snapshots) oldest() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.heights) == 0 {
+		return 0
+	}
+	return s.heights[0]
+}
+
+func (s *snapshots) list() []int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.heights)
+}
+
+// take exports the state when it is time to, and goes on writing it while the ledger moves on. While one is being
+// written the next is left out.
+func (s *snapshots) take(ctx context.Context, height int64) error {
+	if s.every == 0 || height%s.every != 0 {
+		return nil
+	}
+	s.mu.Lock()
+	busy := s.writing
+	s.writing = true
+	s.mu.Unlock()
+	if busy {
+		return errors.New("the one before is still being written")
+	}
+	from, err := s.ledger.Export(ctx)
+	if err != nil {
+		s.done(0)
+		return err
+	}
+	go func() {
+		err := errors.Join(s.write(height, from), from.Close())
+		if err != nil {
+			s.log.Warn("no snapshot", "height", height, "err", err)
+			_ = os.RemoveAll(s.folder(height)) // as good as possible; the next start sweeps
+			s.done(0)
+			return
+		}
+		s.done(height)
+	}()
+	return nil
+}
+
+// done ends a writing; height is 0 when it failed. The oldest go when there are enough.
+func (s *snapshots) done(height int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writing = false
+	if height == 0 {
+		return
+	}
+	s.heights = append(s.heights, height)
+	for len(s.heights) > keptSnapshots {
+		if err := os.RemoveAll(s.folder(s.heights[0])); err != nil {
+			s.log.Warn("couldn't remove a snapshot", "err", err)
+		}
+		s.heights = s.heights[1:]
+	}
+}
+
+func (s *snapshots) write(height int64, from io.Reader) error {
+	dir := s.folder(height)
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	var manifest []byte
+	buf := make([]byte, chunkSize)
+	for i := 0; ; i++ {
+		n, err := io.ReadFull(from, buf)
+		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+			return err
+		}
+		if n > 0 || i == 0 {
+			sum := gm.SM3(buf[:n])
+			manifest = append(manifest, sum[:]...)
+			if err := os.WriteFile(filepath.Join(dir, chunkFile(i)), buf[:n], 0o600); err != nil {
+				return err
+			}
+		}
+		if err != nil {
+			break
+		}
+	}
+	tmp := filepath.Join(dir, manifestFile+".tmp")
+	if err := os.WriteFile(tmp, manifest, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(tmp, filepath.Join(dir, manifestFile))
+}
+
+// chunk returns a chunk that is what its manifest says.
+func (s *snapshots) chunk(height int64, i int) ([]byte, error) {
+	manifest, err := s.manifest(height)
+	if err != nil {
+		return nil, err
+	}
+	if i < 0 || i >= len(manifest)/32 {
+		return nil, errors.New("no such chunk")
+	}
+	data, err := os.ReadFile(filepath.Join(s.folder(height), chunkFile(i)))
+	if err != nil {
+		return nil, err
+	}
+	if !isChunk(manifest, i, data) {
+		return nil, errors.New("the chunk is damaged")
+	}
+	return data, nil
+}
+
+func isChunk(manifest []byte, i int, data []byte) bool {
+	sum := gm.SM3(data)
+	return string(manifest[i*32:(i+1)*32]) == string(sum[:])
+}
+
+// identity is the digest by which nodes know a snapshot as the same.
+func identity(height uint64, manifest []byte) []byte {
+	sum := gm.SM3(binary.BigEndian.AppendUint64(nil, height), manifest)
+	return sum[:]
+}

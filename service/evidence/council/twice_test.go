@@ -1,0 +1,7 @@
+package council
+
+import (
+	"context"
+)
+
+func signTwice(ctx context.Context, n *Node, h *Home) {}
