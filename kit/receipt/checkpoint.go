@@ -43,7 +43,7 @@ func ParseCheckpoint(text string) (Checkpoint, error) {
 		return c, line(err, 2)
 	}
 	if c.Root, err = merkle.ParseHash(lines[2]); err != nil {
-		return c, line(err, 3)
+		return c, bad("root", "不是 32 字节的 base64", "not 32 bytes in base64").WithLine(3)
 	}
 	return c, nil
 }

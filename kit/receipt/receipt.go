@@ -172,13 +172,13 @@ func (r *Receipt) parseExtra(text string) error {
 // parseHashes reads one hash a line; the line of an error counts from 1.
 func parseHashes(lines []string) ([]merkle.Hash, error) {
 	if len(lines) > maxPath {
-		return nil, bad("", "路径太长", "the path is too long").WithLine(maxPath + 1)
+		return nil, bad("path", "路径太长", "the path is too long").WithLine(maxPath + 1)
 	}
 	var hashes []merkle.Hash
 	for i, text := range lines {
 		h, err := merkle.ParseHash(text)
 		if err != nil {
-			return nil, line(err, i+1)
+			return nil, bad("path", "不是 32 字节的 base64", "not 32 bytes in base64").WithLine(i + 1)
 		}
 		hashes = append(hashes, h)
 	}

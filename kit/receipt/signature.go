@@ -29,6 +29,16 @@ func (id KeyID) String() string { return hex.EncodeToString(id[:]) }
 // MarshalText returns what String returns.
 func (id KeyID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
 
+// UnmarshalText reads what String returns.
+func (id *KeyID) UnmarshalText(text []byte) error {
+	raw, err := hex.DecodeString(string(text))
+	if err != nil || len(raw) != len(id) || hex.EncodeToString(raw) != string(text) {
+		return bad("keyId", "应为 8 位小写十六进制", "8 lower-case hexadecimal digits")
+	}
+	*id = KeyID(raw)
+	return nil
+}
+
 // KeyIDOf returns the id of a key under a name: the first 4 bytes of SM3(name ‖ LF ‖ 0xff ‖ SignatureType ‖ 0x00 ‖ the
 // compressed point).
 func KeyIDOf(name string, pub *gm.PublicKey) KeyID {
