@@ -1,15 +1,23 @@
 package council
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
 
 var four = []string{"clearing", "customs", "forex", "tax"}
 
-// Four agree. One stops: it goes on. Two stop: nothing more is decided, and it is as soon as one returns.
+// Four agree. One stops: it goes on. Two stop: nothing more is decided, and it is when one returns.
 func TestFourAgree(t *testing.T) {
+	t.Parallel()
 	ctx := deadline(t, time.Minute)
 	c := newCouncil(t, nil, four...)
 	begun := time.Now()
@@ -27,8 +35,230 @@ func TestFourAgree(t *testing.T) {
 		t.Errorf("the status is %v", r.Status)
 	}
 	for _, p := range r.Status.Peers {
-		if !p.Connected || p.Seen.IsZero() || p.Ahead.Abs() > time.Minute {
+		if !p.Connected || p.Seen.IsZero() || p.Ahead.Abs() > 5*time.Second {
 			t.Errorf("a peer is seen as %+v", p)
 		}
 	}
+
+	c.seats[3].stop() // in order
+	for i := range 8 {
+		c.place(ctx, fmt.Sprintf("b%d:x", i), c.seats[i%3])
+	}
+	c.agree(ctx, "b7", c.seats[:3]...)
+
+	c.seats[2].kill()
+	stuck := c.seats[0].report(ctx).Txs
+	if err := c.seats[0].submit(ctx, "c:x"); err != nil {
+		t.Errorf("a transaction was not taken into the queue: %v", err)
+	}
+	short, done := context.WithTimeout(ctx, 2*time.Second) // how long we look at nothing happening
+	defer done()
+	if _, err := c.seats[1].get(short, "/until?tx=c"); err == nil || c.seats[1].report(ctx).Txs != stuck {
+		t.Error("two of four decided something")
+	}
+	begun = time.Now()
+	c.seats[2].start()
+	if _, err := c.seats[1].get(ctx, "/until?tx=c"); err != nil {
+		t.Errorf("the council did not go on: %v", err)
+	}
+	t.Logf("decided %v after the return of the third", time.Since(begun))
+	c.seats[3].start()
+	c.place(ctx, "d:x", c.seats...)
+	c.agree(ctx, "d", c.seats...)
+}
+
+// kills is how many members are killed: few here, many where QIONG_KILLS says so.
+func kills(t *testing.T) int {
+	if n, err := strconv.Atoi(os.Getenv("QIONG_KILLS")); err == nil {
+		return n
+	}
+	if testing.Short() {
+		t.Skip("kills processes")
+	}
+	return 5
+}
+
+// Members are killed at random moments while transactions come in: every one is in every ledger, at the same place, once.
+func TestKill(t *testing.T) {
+	t.Parallel()
+	n := kills(t)
+	ctx := deadline(t, time.Minute+time.Duration(n)*15*time.Second)
+	c := newCouncil(t, nil, four...)
+	c.start()
+	c.place(ctx, "first:x", c.seats...)
+	stop, count := make(chan struct{}), make(chan int)
+	go func() {
+		i := 0
+		for ; ; i++ {
+			select {
+			case <-stop:
+				count <- i
+				return
+			default:
+				c.place(ctx, fmt.Sprintf("k%d:%s", i, strings.Repeat("x", rand.IntN(2000))), c.seats...)
+			}
+		}
+	}()
+	for range n {
+		pause := time.NewTimer(time.Duration(rand.IntN(1000)) * time.Millisecond) // the random moment
+		<-pause.C
+		s := c.seats[rand.IntN(4)]
+		s.kill()
+		s.start()
+	}
+	close(stop)
+	placed := <-count
+	c.place(ctx, "last:x", c.seats...)
+	if r := c.agree(ctx, "last", c.seats...); r.Txs != placed+2 {
+		t.Errorf("%d transactions, placed %d", r.Txs, placed+2)
+	}
+	t.Logf("%d kills, %d transactions", n, placed)
+}
+
+// A node whose key is no member's is not let in, though it knows the genesis.
+func TestStranger(t *testing.T) {
+	t.Parallel()
+	ctx := deadline(t, 30*time.Second)
+	c := newCouncil(t, nil, four...)
+	c.start()
+	stranger := c.seat("stranger", nil)
+	members := c.seats[:4]
+	stranger.start()
+	members[0].says(ctx, "refused a peer that is no member", stranger.pub.Node)
+	c.place(ctx, "a:x", members...)
+	c.agree(ctx, "a", members...)
+	if r := stranger.report(ctx); r.Height != 0 || slices.ContainsFunc(r.Status.Peers, func(p Peer) bool { return p.Connected }) {
+		t.Errorf("the stranger got %v", r.Status)
+	}
+}
+
+// A member that signs twice is named in every ledger.
+func TestEquivocation(t *testing.T) {
+	t.Parallel()
+	ctx := deadline(t, 30*time.Second)
+	c := newCouncil(t, nil, four...)
+	c.seats[1].role.Twice = 1
+	c.start()
+	for i := range 4 {
+		c.place(ctx, fmt.Sprintf("a%d:x", i), c.seats...)
+	}
+	for _, s := range c.seats {
+		if _, err := s.get(ctx, "/until?guilty=1"); err != nil {
+			t.Fatalf("%s knows of nobody: %v", s.pub.Agency, err)
+		}
+		if r := s.report(ctx); slices.ContainsFunc(r.Guilty, func(name string) bool { return name != "customs" }) {
+			t.Errorf("%s blames %v", s.pub.Agency, r.Guilty)
+		}
+	}
+}
+
+// A member that votes by a clock ten minutes ahead is named by the others, and does not move the council's time.
+func TestClockAhead(t *testing.T) {
+	t.Parallel()
+	ctx := deadline(t, 30*time.Second)
+	c := newCouncil(t, nil, four...)
+	c.seats[2].role.Shift = 10 * time.Minute
+	c.start()
+	for i := range 8 {
+		c.place(ctx, fmt.Sprintf("a%d:x", i), c.seats...)
+	}
+	for _, s := range []*seat{c.seats[0], c.seats[1], c.seats[3]} {
+		r := s.report(ctx)
+		if off := time.Until(r.Status.BlockTime).Abs(); off > time.Minute {
+			t.Errorf("the council's time is off by %v", off)
+		}
+		for _, p := range r.Status.Peers {
+			want := time.Duration(0)
+			if p.Agency == "forex" {
+				want = 10 * time.Minute
+			}
+			if (p.Ahead - want).Abs() > 5*time.Second {
+				t.Errorf("%s sees the clock of %s %v ahead, want %v", s.pub.Agency, p.Agency, p.Ahead, want)
+			}
+		}
+	}
+}
+
+// A node whose own clock is ten minutes behind the others' stops and says so.
+func TestOwnClockBehind(t *testing.T) {
+	t.Parallel()
+	ctx := deadline(t, 30*time.Second)
+	c := newCouncil(t, func(r *role) { r.Shift, r.Tolerance = 10*time.Minute, time.Hour }, four...)
+	late := c.seats[0]
+	late.role.Shift, late.role.Tolerance = 0, 0
+	c.start()
+	for i := range 4 {
+		c.place(ctx, fmt.Sprintf("a%d:x", i), c.seats[1:]...)
+	}
+	select {
+	case err := <-late.gone:
+		late.gone <- err // for the end of the test
+		if err == nil {
+			t.Error("it ended without an error")
+		}
+	case <-ctx.Done():
+		t.Fatal("it goes on")
+	}
+	late.says(ctx, "member:", "too far in the future")
+}
+
+// By a transaction a member joins, from a snapshot since the first blocks are gone; follows, votes, and one leaves.
+func TestMembersChange(t *testing.T) {
+	t.Parallel()
+	ctx := deadline(t, time.Minute)
+	set := func(r *role) {
+		r.Heartbeat, r.Retain, r.SnapshotEvery = 100*time.Millisecond, 10, 10
+	}
+	c := newCouncil(t, set, four...)
+	c.start()
+	members := slices.Clone(c.seats)
+	for i := range 30 {
+		c.place(ctx, fmt.Sprintf("a%d:x", i), members...)
+	}
+	if _, err := c.seats[0].get(ctx, "/until?height=81"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.seats[0].get(ctx, "/light?height=2"); err != nil {
+		t.Errorf("the header of a block that evidence may still need: %v", err)
+	}
+
+	fifth := c.seat("ports", func(r *role) { set(r); r.Sync = true })
+	list := append(slices.Clone(c.g.Members), Member{Public: fifth.pub})
+	slices.SortFunc(list, func(a, b Member) int { return strings.Compare(a.Agency, b.Agency) })
+	c.change(ctx, "members1", list, members)
+	fifth.start()
+	c.place(ctx, "b:x", members...)
+	c.agree(ctx, "b", c.seats...)
+	fifth.says(ctx, "msg=\"council node synced\"")
+
+	for i := range list {
+		list[i].Votes = true
+	}
+	c.change(ctx, "members2", list, members)
+	for i := range list { // five vote; tax stays to follow
+		list[i].Votes = list[i].Agency != "tax"
+	}
+	c.change(ctx, "members3", list, c.seats)
+	list = slices.DeleteFunc(list, func(m Member) bool { return m.Agency == "tax" })
+	c.change(ctx, "members4", list, c.seats)
+	members[3].stop()
+	members[2].kill() // three of four are left, the fifth among them
+	rest := []*seat{members[0], members[1], fifth}
+	for i := range 8 {
+		c.place(ctx, fmt.Sprintf("c%d:x", i), rest...)
+	}
+	c.agree(ctx, "c7", rest...)
+	members[2].start()
+	c.agree(ctx, "c7", append(rest, members[2])...)
+}
+
+// change submits a list of members and waits until the seats have it.
+func (c *council) change(ctx context.Context, id string, list []Member, seats []*seat) {
+	c.t.Helper()
+	text, err := json.Marshal(list)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.place(ctx, id+":"+string(text), seats...)
+	c.agree(ctx, id, seats...)
 }

@@ -2,7 +2,9 @@ package council
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"strings"
 
 	cmtlog "github.com/cometbft/cometbft/libs/log"
 )
@@ -11,11 +13,12 @@ import (
 // with every block. Its errors are warnings, since most are a peer going away; what stops the node is returned by Run.
 type quiet struct {
 	log    *slog.Logger
-	failed func(words string)
+	failed func(error)
 }
 
 // Some failures reach nobody but CometBFT's log, after which the node stands still.
 var deadly = map[string]bool{
+	"CONSENSUS FAILURE!!!":                    true,
 	"State sync failed":                       true,
 	"Failed to bootstrap node with new state": true,
 	"Failed to store last seen commit":        true,
@@ -39,8 +42,17 @@ func (q quiet) Warn(msg string, keyvals ...any)  { q.say(slog.LevelInfo, msg, ke
 func (q quiet) Error(msg string, keyvals ...any) {
 	q.say(slog.LevelWarn, msg, keyvals)
 	if deadly[msg] {
-		q.failed(msg)
+		q.failed(fmt.Errorf("%s: %v", strings.TrimRight(msg, "!"), valueOf("err", keyvals)))
 	}
+}
+
+func valueOf(key string, keyvals []any) any {
+	for i := 0; i+1 < len(keyvals); i += 2 {
+		if keyvals[i] == key {
+			return keyvals[i+1]
+		}
+	}
+	return "no reason given"
 }
 
 // With implements cmtlog.Logger.

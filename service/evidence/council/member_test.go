@@ -2,7 +2,6 @@ package council
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -15,14 +14,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/cometbft/cometbft/crypto/ed25519"
 	cmtproto "github.com/cometbft/cometbft/proto/tendermint/types"
 	cmttypes "github.com/cometbft/cometbft/types"
 
@@ -209,7 +209,49 @@ type seat struct {
 	cmd  *exec.Cmd
 	in   io.Closer
 	gone chan error
-	log  *bytes.Buffer
+	log  *journal
+}
+
+// journal keeps what a process says, and lets tests wait for words.
+type journal struct {
+	mu   sync.Mutex
+	text []byte
+	more chan struct{}
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.text = append(j.text, p...)
+	close(j.more)
+	j.more = make(chan struct{})
+	return len(p), nil
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return string(j.text)
+}
+
+// says waits until the process has logged a line with all of the words.
+func (s *seat) says(ctx context.Context, words ...string) {
+	s.c.t.Helper()
+	for {
+		s.log.mu.Lock()
+		text, more := string(s.log.text), s.log.more
+		s.log.mu.Unlock()
+		for line := range strings.Lines(text) {
+			if !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(line, w) }) {
+				return
+			}
+		}
+		select {
+		case <-ctx.Done():
+			s.c.t.Fatalf("%s never said %q", s.pub.Agency, words)
+		case <-more:
+		}
+	}
 }
 
 var nextPort atomic.Int32
@@ -299,7 +341,7 @@ func (s *seat) start() {
 	}
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), roleEnv+"="+string(config), "GOMAXPROCS=2")
-	s.log = new(bytes.Buffer)
+	s.log = &journal{more: make(chan struct{})}
 	cmd.Stderr = s.log
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -327,8 +369,8 @@ func (s *seat) kill() {
 	}
 	_ = s.cmd.Process.Signal(syscall.SIGKILL) // it may have ended
 	err := <-s.gone
-	if s.c.t.Failed() {
-		s.c.t.Logf("%s (%v) said:\n%s", s.pub.Agency, err, tail(s.log.String(), 40))
+	if s.c.t.Failed() || os.Getenv("QIONG_COUNCIL_DEBUG") == "all" {
+		s.c.t.Logf("%s (%v) said:\n%s", s.pub.Agency, err, tail(s.log.String(), 400))
 	}
 	s.cmd = nil
 }
@@ -442,5 +484,3 @@ func deadline(t *testing.T, d time.Duration) context.Context {
 	t.Cleanup(stop)
 	return ctx
 }
-
-var _ = ed25519.KeyType

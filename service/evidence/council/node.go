@@ -15,6 +15,7 @@ import (
 	"github.com/cometbft/cometbft/mempool"
 	cmtnode "github.com/cometbft/cometbft/node"
 	"github.com/cometbft/cometbft/p2p"
+	protomem "github.com/cometbft/cometbft/proto/tendermint/mempool"
 	"github.com/cometbft/cometbft/proxy"
 	rpccore "github.com/cometbft/cometbft/rpc/core"
 	cmttypes "github.com/cometbft/cometbft/types"
@@ -140,7 +141,7 @@ func (n *Node) Run(ctx context.Context) error {
 		if cause := n.app.cause(); cause != nil {
 			return cause
 		}
-		return errors.New("consensus stopped; the log says why")
+		return n.stoppedBy()
 	}
 }
 
@@ -168,7 +169,7 @@ func (n *Node) start(ctx context.Context) (l *live, err error) {
 	if n.cfg.sign != nil {
 		signer = n.cfg.sign(signer)
 	}
-	logger := quiet{n.log, func(words string) { n.fail(errors.New(words)) }}
+	logger := quiet{n.log, n.fail}
 	node, err := cmtnode.NewNodeWithContext(ctx, n.cfg.settings(), signer, n.cfg.Home.node,
 		proxy.NewConnSyncLocalClientCreator(n.app), func() (*cmttypes.GenesisDoc, error) { return doc, nil },
 		n.cfg.database, noMetrics, logger, n.stateProvider(doc)...)
@@ -191,6 +192,16 @@ func (n *Node) start(ctx context.Context) (l *live, err error) {
 		return nil, fmt.Errorf("couldn't start the council's node: %w", err)
 	}
 	return &live{node, env, state}, nil
+}
+
+// stoppedBy returns why consensus stopped: CometBFT has logged it.
+func (n *Node) stoppedBy() error {
+	select {
+	case err := <-n.failed:
+		return err
+	default:
+		return errors.New("consensus stopped")
+	}
 }
 
 func (n *Node) fail(err error) {
@@ -218,7 +229,11 @@ func (n *Node) Submit(ctx context.Context, tx []byte) error {
 	err := l.node.Mempool().CheckTx(tx, nil, mempool.TxInfo{})
 	var full mempool.ErrMempoolIsFull
 	switch {
-	case err == nil, errors.Is(err, mempool.ErrTxInCache):
+	case err == nil:
+		return nil
+	case errors.Is(err, mempool.ErrTxInCache):
+		// Peers that were catching up dropped it, and CometBFT passes a transaction on but once.
+		l.node.Switch().BroadcastAsync(p2p.Envelope{ChannelID: mempool.MempoolChannel, Message: &protomem.Txs{Txs: [][]byte{tx}}})
 		return nil
 	case errors.As(err, &full), errors.Is(err, mempool.ErrRecheckFull):
 		return errs.Wrap(err, errs.TooMany, "等待排序的交易过多", "too many transactions wait to be ordered").
