@@ -3,7 +3,7 @@ GO          ?= go
 BIN         := bin/qiong
 EXPERIMENT  := $(shell $(GO) env GOVERSION | grep -q '^go1\.26' && echo goroutineleakprofile)
 ARCHES      := amd64 arm64 loong64
-PURE        := ./kit/errs ./kit/lang ./kit/ident ./kit/beijing ./kit/dialect ./kit/han ./kit/han/gb18030 ./kit/label ./kit/label/jsonmask ./kit/label/plan ./kit/gm/... ./kit/recordio ./kit/saga ./kit/schema ./kit/strictjson
+PURE        := ./kit/errs ./kit/lang ./kit/ident ./kit/beijing ./kit/dialect ./kit/han ./kit/han/gb18030 ./kit/label ./kit/label/jsonmask ./kit/label/plan ./kit/gm/... ./kit/merkle ./kit/receipt ./kit/recordio ./kit/saga ./kit/schema ./kit/strictjson
 export CGO_ENABLED ?= 0
 
 .PHONY: help build run test test-engines race lint cross qemu fuzz soak-kill bench clean $(addprefix bench-,saga submit case up han label exchange)
@@ -11,8 +11,9 @@ export CGO_ENABLED ?= 0
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-build: ## build bin/qiong, with the goroutine-leak profile where Go has it
+build: ## build bin/qiong, with the goroutine-leak profile where Go has it, and bin/qiong-verify
 	GOEXPERIMENT=$(EXPERIMENT) $(GO) build -trimpath -o $(BIN) ./cmd/qiong
+	$(GO) build -trimpath -ldflags '-s -w' -o $(BIN)-verify ./cmd/qiong-verify
 
 run: build ## build, then show the main job and leave the house running until Ctrl-C
 	@exec $(BIN) demo
@@ -28,7 +29,7 @@ race: ## the tests, under the race detector where there is a C compiler
 	@if command -v gcc >/dev/null; then CGO_ENABLED=1 $(GO) test -race -timeout 9m ./...; else $(GO) test -timeout 9m ./...; fi
 
 cross: ## build for every architecture without cgo
-	@for a in $(ARCHES); do echo "build linux/$$a"; GOOS=linux GOARCH=$$a $(GO) build -o /dev/null ./cmd/qiong || exit 1; done
+	@for a in $(ARCHES); do echo "build linux/$$a"; GOOS=linux GOARCH=$$a $(GO) build -o /dev/null ./cmd/qiong && GOOS=linux GOARCH=$$a $(GO) build -o /dev/null ./cmd/qiong-verify || exit 1; done
 
 qemu: ## tests of pure packages on arm64 and loong64, under emulation where it is installed
 	@scripts/qemu-test $(PURE)

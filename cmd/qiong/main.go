@@ -16,6 +16,7 @@ import (
 	"github.com/qiongdev/qiong/tool/han"
 	"github.com/qiongdev/qiong/tool/keys"
 	"github.com/qiongdev/qiong/tool/label"
+	"github.com/qiongdev/qiong/tool/receipt"
 	"github.com/qiongdev/qiong/tool/token"
 )
 
@@ -33,6 +34,7 @@ var tools = []*qiong.Tool{
 	label.Tool,
 	han.Tool,
 	dialect.Tool,
+	receipt.Tool,
 }
 
 func main() { house.Main(services, tools) }
