@@ -229,7 +229,7 @@ func TestMembersChange(t *testing.T) {
 	fifth.start()
 	c.place(ctx, "b:x", members...)
 	c.agree(ctx, "b", c.seats...)
-	fifth.says(ctx, "msg=\"council node synced\"")
+	fifth.says(ctx, "imported a snapshot")
 
 	for i := range list {
 		list[i].Votes = true

@@ -24,6 +24,7 @@ func (a *app) ListSnapshots(context.Context, *abci.RequestListSnapshots) (*abci.
 	if a.snapshots == nil {
 		return res, nil
 	}
+	a.snapshots.use()
 	for _, height := range a.snapshots.list() {
 		manifest, err := a.snapshots.manifest(height)
 		if err != nil {
@@ -41,6 +42,7 @@ func (a *app) LoadSnapshotChunk(_ context.Context, req *abci.RequestLoadSnapshot
 	if a.snapshots == nil || req.Format != snapshotFormat {
 		return res, nil
 	}
+	a.snapshots.use()
 	chunk, err := a.snapshots.chunk(int64(req.Height), int(req.Chunk))
 	if err != nil {
 		a.log.Warn("a snapshot is unreadable", "height", req.Height, "err", err)
@@ -125,5 +127,6 @@ func (a *app) complete(ctx context.Context, r *restore) error {
 		return err
 	}
 	a.restore = nil
+	a.log.Info("imported a snapshot", "height", r.height)
 	return a.reload(ctx)
 }

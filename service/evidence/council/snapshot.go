@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/qiongdev/qiong/kit/gm"
 )
@@ -35,6 +36,26 @@ type snapshots struct {
 	mu      sync.Mutex
 	heights []int64 // of those complete, rising
 	writing bool
+	made    time.Time // when the last was complete
+	used    time.Time // when somebody last asked for one
+}
+
+// While somebody fetches a snapshot none is taken, so that none is removed: for so long after the last question, and in
+// all. The second bound keeps a member that asks without end from stopping the pruning.
+const (
+	usedFor    = 2 * time.Minute
+	usedAtMost = time.Hour
+)
+
+func (s *snapshots) inUse(now time.Time) bool {
+	return now.Sub(s.used) < usedFor && now.Sub(s.made) < usedAtMost
+}
+
+// use notes that somebody fetches.
+func (s *snapshots) use() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.used = time.Now()
 }
 
 func openSnapshots(dir string, every int64, ledger Carrier, log *slog.Logger) (*snapshots, error) {
@@ -92,17 +113,13 @@ func (s *snapshots) list() []int64 {
 }
 
 // take exports the state when it is time to, and goes on writing it while the ledger moves on. While one is being
-// written the next is left out.
+// written or fetched the next is left out.
 func (s *snapshots) take(ctx context.Context, height int64) error {
 	if s.every == 0 || height%s.every != 0 {
 		return nil
 	}
-	s.mu.Lock()
-	busy := s.writing
-	s.writing = true
-	s.mu.Unlock()
-	if busy {
-		return errors.New("the one before is still being written")
+	if !s.begin() {
+		return nil
 	}
 	from, err := s.ledger.Export(ctx)
 	if err != nil {
@@ -122,6 +139,16 @@ func (s *snapshots) take(ctx context.Context, height int64) error {
 	return nil
 }
 
+func (s *snapshots) begin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.writing || s.inUse(time.Now()) {
+		return false
+	}
+	s.writing = true
+	return true
+}
+
 // done ends a writing; height is 0 when it failed. The oldest go when there are enough.
 func (s *snapshots) done(height int64) {
 	s.mu.Lock()
@@ -130,7 +157,7 @@ func (s *snapshots) done(height int64) {
 	if height == 0 {
 		return
 	}
-	s.heights = append(s.heights, height)
+	s.heights, s.made = append(s.heights, height), time.Now()
 	for len(s.heights) > keptSnapshots {
 		if err := os.RemoveAll(s.folder(s.heights[0])); err != nil {
 			s.log.Warn("couldn't remove a snapshot", "err", err)
