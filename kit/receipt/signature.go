@@ -137,10 +137,10 @@ func (s *Signer) Cosign(c Checkpoint, at time.Time) (Signature, error) {
 }
 
 // VerifySignature returns nil where s is pub's cosignature of the checkpoint under its name. Otherwise the error is of
-// kind Invalid and code "receipt.signature".
+// kind Invalid and code CodeSignature.
 func VerifySignature(pub *gm.PublicKey, c Checkpoint, s Signature) error {
 	if s.KeyID == KeyIDOf(s.Name, pub) && gm.Verify(pub, []byte(gm.DefaultID), cosigned(c, s.Time), s.der()) == nil {
 		return nil
 	}
-	return errs.New(errs.Invalid, "联合签名验证不通过", "the cosignature does not verify").WithCode("receipt.signature")
+	return errs.New(errs.Invalid, "联合签名验证不通过", "the cosignature does not verify").WithCode(CodeSignature)
 }

@@ -127,7 +127,8 @@ func (t *Trust) find(origin, name string, id KeyID) (*Key, error) {
 	for i := range t.keys {
 		if k := &t.keys[i]; k.Origin == origin && k.Name == name {
 			if known = true; k.id == id {
-				return k, nil
+				found := *k
+				return &found, nil
 			}
 		}
 	}

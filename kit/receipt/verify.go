@@ -161,23 +161,36 @@ func (t *Trust) Verify(n *Note) (*Attested, error) {
 	}
 	a := &Attested{Checkpoint: n.Checkpoint}
 	for _, s := range n.Signatures {
-		k, err := t.find(origin, s.Name, s.KeyID)
+		k, err := t.VerifySignature(n.Checkpoint, s)
 		if err != nil {
 			return nil, err
 		}
-		at := beijing.Time(s.Time * 1000)
-		if !k.at(at) {
-			return nil, errs.Newf(errs.Invalid, "%s 的签名不在其密钥的有效期内", "%s signed outside of its key's time", k.Name).WithCode(CodeKeyTime)
-		}
-		if err := VerifySignature(k.Public, n.Checkpoint, s); err != nil {
-			return nil, errs.Newf(errs.Invalid, "%s 的签名验证不通过", "the signature of %s does not verify", k.Name).WithCode(CodeSignature)
-		}
-		a.Cosignatures = append(a.Cosignatures, Cosignature{Name: k.Name, Role: k.Role, KeyID: k.id, Fingerprint: gm.KeyID(k.Public), Time: at})
+		a.Cosignatures = append(a.Cosignatures, Cosignature{Name: k.Name, Role: k.Role, KeyID: k.id,
+			Fingerprint: gm.KeyID(k.Public), Time: beijing.Time(s.Time * 1000)})
 	}
 	if err := a.count(t); err != nil {
 		return nil, err
 	}
 	return a, nil
+}
+
+// VerifySignature returns the key that made a cosignature of the checkpoint, or why there is none: it is not trusted, it
+// signed outside of its time, or the signature does not verify.
+func (t *Trust) VerifySignature(c Checkpoint, s Signature) (*Key, error) {
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	k, err := t.find(c.Origin, s.Name, s.KeyID)
+	if err != nil {
+		return nil, err
+	}
+	if !k.at(beijing.Time(s.Time * 1000)) {
+		return nil, errs.Newf(errs.Invalid, "%s 的签名不在其密钥的有效期内", "%s signed outside of its key's time", k.Name).WithCode(CodeKeyTime)
+	}
+	if err := VerifySignature(k.Public, c, s); err != nil {
+		return nil, errs.Newf(errs.Invalid, "%s 的签名验证不通过", "the signature of %s does not verify", k.Name).WithCode(CodeSignature)
+	}
+	return k, nil
 }
 
 // count holds the signatures to the quorum. Where the log has a council, its members are those at the time of their
