@@ -21,7 +21,7 @@ import (
 // Commit), mempool (CheckTx), query (Info, Query) and snapshots; mu keeps the ledger's promise of one goroutine.
 type app struct {
 	abci.BaseApplication
-	ctx       context.Context
+	ctx       context.Context // of Run; exports and imports end with it, blocks are carried through
 	ledger    Ledger
 	genesis   *Genesis
 	roster    *roster
@@ -158,7 +158,7 @@ func (a *app) Commit(ctx context.Context, _ *abci.RequestCommit) (*abci.Response
 		a.log.Info("members changed", "height", a.height, "members", len(a.members))
 	}
 	if a.snapshots != nil {
-		if err := a.snapshots.take(ctx, a.height); err != nil {
+		if err := a.snapshots.take(a.ctx, a.height); err != nil {
 			a.log.Warn("no snapshot", "height", a.height, "err", err) // the next will do
 		}
 	}
@@ -192,12 +192,16 @@ func (a *app) Query(_ context.Context, req *abci.RequestQuery) (*abci.ResponseQu
 	return &abci.ResponseQuery{}, nil
 }
 
-// quiesce waits for the ledger's call in progress and lets no other begin.
+// quiesce waits for the ledger's call in progress and lets no other begin. The app's context has ended.
 func (a *app) quiesce() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.failure == nil {
 		a.failure = errStopped
+	}
+	a.abandon()
+	if a.snapshots != nil {
+		a.snapshots.work.Wait()
 	}
 }
 

@@ -34,12 +34,15 @@ const (
 
 // NewGenesis returns the genesis of a council whose members all vote. The order of members does not matter.
 func NewGenesis(chain string, at time.Time, state []byte, members []Public) (*Genesis, error) {
-	g := &Genesis{Chain: chain, Time: at.UTC(), State: slices.Clone(state)}
+	g := &Genesis{Chain: chain, Time: at.UTC(), State: append([]byte{}, state...)}
 	for _, p := range members {
 		g.Members = append(g.Members, Member{Public: p, Votes: true})
 	}
 	slices.SortFunc(g.Members, func(a, b Member) int { return strings.Compare(a.Agency, b.Agency) })
-	return g, g.check()
+	if err := g.check(); err != nil {
+		return nil, err
+	}
+	return g, nil
 }
 
 func (g *Genesis) check() error {
@@ -48,6 +51,9 @@ func (g *Genesis) check() error {
 	}
 	if g.Time.Year() < 2020 || g.Time.Year() > 9999 || g.Time.Nanosecond() != 0 || g.Time.Location() != time.UTC {
 		return invalid("time", "应为世界协调时，精确到秒", "must be UTC, in whole seconds")
+	}
+	if g.State == nil { // an empty one has one form
+		return invalid("state", "不得为 null", "must not be null")
 	}
 	return CheckMembers(g.Members)
 }

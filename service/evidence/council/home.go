@@ -179,7 +179,10 @@ func (h *Home) Agency() string { return h.agency }
 func (h *Home) Public(p2pAddress, http string, cosigning []byte) (Public, error) {
 	pub := Public{Agency: h.agency, Node: string(h.node.ID()), Consensus: h.consensus.PubKey().Bytes(),
 		P2P: p2pAddress, HTTP: http, Cosigning: string(cosigning)}
-	return pub, pub.check("")
+	if err := pub.check(""); err != nil {
+		return Public{}, err
+	}
+	return pub, nil
 }
 
 // signer returns the agency's key with its memory of what it signed. privval ends the process when a file is damaged,

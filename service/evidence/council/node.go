@@ -117,6 +117,8 @@ func orElse(d, otherwise time.Duration) time.Duration {
 // (stopping them under goleveldb panics, and the write-ahead log makes their end at any moment safe).
 func (n *Node) Run(ctx context.Context) error {
 	defer n.app.quiesce()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop() // before quiesce
 	l, err := n.start(ctx)
 	if err != nil {
 		if cause := n.app.cause(); cause != nil {
@@ -156,6 +158,9 @@ func (n *Node) start(ctx context.Context) (l *live, err error) {
 	n.app.ctx = ctx
 	if err := n.app.reload(ctx); err != nil {
 		return nil, err
+	}
+	if !n.app.roster.admits(n.cfg.Home.node.ID()) {
+		n.log.Warn("this node is no member of the council as it knows it: nobody will let it in", "node", string(n.cfg.Home.node.ID()))
 	}
 	doc, err := n.cfg.Genesis.doc()
 	if err != nil {

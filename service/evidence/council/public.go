@@ -28,7 +28,10 @@ type Public struct {
 	Cosigning string `json:"cosigning"` // SM2 public key with which it cosigns, PEM
 }
 
-const maxPublic = 4096
+const (
+	maxPublic  = 4096 // bytes of the file
+	maxMembers = 32
+)
 
 var names = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`)
 
@@ -121,6 +124,9 @@ func (p Public) address() string { return ed25519.PubKey(p.Consensus).Address().
 // CheckMembers holds a list of members to what a council needs: sorted by agency, nobody and nothing twice, at least one
 // who votes. A ledger asks it before it lets a transaction change the members.
 func CheckMembers(members []Member) error {
+	if len(members) > maxMembers {
+		return errs.Newf(errs.Invalid, "成员不得超过 %d 个", "there are at most %d members", maxMembers).WithField("members")
+	}
 	seen, voters := map[string]bool{}, 0
 	for i, m := range members {
 		at := "members[" + strconv.Itoa(i) + "]."

@@ -38,6 +38,7 @@ type snapshots struct {
 	writing bool
 	made    time.Time // when the last was complete
 	used    time.Time // when somebody last asked for one
+	work    sync.WaitGroup
 }
 
 // While somebody fetches a snapshot none is taken, so that none is removed: for so long after the last question, and in
@@ -126,7 +127,7 @@ func (s *snapshots) take(ctx context.Context, height int64) error {
 		s.done(0)
 		return err
 	}
-	go func() {
+	s.work.Go(func() {
 		err := errors.Join(s.write(height, from), from.Close())
 		if err != nil {
 			s.log.Warn("no snapshot", "height", height, "err", err)
@@ -135,7 +136,7 @@ func (s *snapshots) take(ctx context.Context, height int64) error {
 			return
 		}
 		s.done(height)
-	}()
+	})
 	return nil
 }
 
