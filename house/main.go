@@ -33,11 +33,11 @@ func Main(services []*qiong.Service, tools []*qiong.Tool) {
 	os.Exit(code)
 }
 
-// collectLess has garbage collected when the heap has grown fivefold rather than doubled, since a house's heap is small
+// collectLess has garbage collected when the heap has grown threefold rather than doubled, since a house's heap is small
 // beside its machine, up to a limit from which on memory is worth more than time. GOGC and GOMEMLIMIT go before it.
 func collectLess(getenv func(string) string) {
 	if getenv("GOGC") == "" && getenv("GOMEMLIMIT") == "" {
-		debug.SetGCPercent(400)
+		debug.SetGCPercent(200)
 		debug.SetMemoryLimit(1 << 30)
 	}
 }
