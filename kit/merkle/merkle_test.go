@@ -305,6 +305,10 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	zeros := func(nodes []Node) ([]Hash, error) { return make([]Hash, len(nodes)), nil }
+	if err := second(ProveInclusion(0, MaxSize+1, zeros)); !errs.Is(err, errs.Invalid) {
+		t.Errorf("a size beyond the largest: %v", err)
+	}
 	if err := second(ProveInclusion(0, 5, silent)); !errs.Is(err, errs.Internal) {
 		t.Errorf("a reader that answers nothing: %v", err)
 	}

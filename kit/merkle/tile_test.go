@@ -162,6 +162,9 @@ func TestBundles(t *testing.T) {
 	if err != nil || !slices.EqualFunc(got, entries, bytes.Equal) {
 		t.Fatalf("%v", err)
 	}
+	if _ = append(got[1], 'x'); bundle[5] == 'x' {
+		t.Error("an entry that grows runs into the next one")
+	}
 	for n := range len(bundle) {
 		if _, err := ParseBundle(bundle[:n], 3); !errs.Is(err, errs.Invalid) {
 			t.Fatalf("cut at %d and read", n)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -64,6 +65,81 @@ func TestRecordsThatHaveNoText(t *testing.T) {
 	}
 }
 
+// A record has one text: every other way to write it is refused.
+func TestOtherWaysToWriteARecord(t *testing.T) {
+	r := record(1)
+	r.Batch = 7
+	b, err := r.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(b)
+	for _, c := range [][2]string{
+		{"v1\n", "v2\n"}, {"v1\n", "v1\r\n"}, {"v1\n", "v1\n\n"}, {"id ", "id  "}, {"id ", "ID "}, {"id approval-1", "id Approval-1"},
+		{"/1\n", "/01\n"}, {"+08:00", "+0800"}, {"+08:00", "Z"}, {".123", ".1230"}, {".123", ""}, {"customs,forex", "forex,customs"},
+		{"customs,forex", "customs, forex"}, {"customs,", "customs,customs,"}, {"tax\n", "tax,\n"}, {"needs customs,forex,tax\n", ""},
+		{"voucher/2", "voucher/02"}, {"voucher/2", "voucher/+2"}, {"passed", "passed "}, {"passed", "passed amount"}, {"passed", "failed"},
+		{"passed", "Passed"}, {"batch 7", "batch 07"}, {"batch 7", "batch 0"}, {"batch 7", "batch +7"}, {"batch 7\n", "batch 7"},
+		{"batch 7\n", "batch 7\nbatch 7\n"}, {"batch 7\n", "batch 7\n\n"}, {"rule return-voucher/2 passed\nbatch 7\n", "batch 7\nrule return-voucher/2 passed\n"},
+		{r.Commitment.String(), r.Commitment.String()[:43]}, {r.Commitment.String(), strings.Repeat("A", 42) + "B="},
+	} {
+		bad := strings.Replace(text, c[0], c[1], 1)
+		if bad == text {
+			t.Fatalf("%q is not in the record", c[0])
+		}
+		if _, err := receipt.ParseRecord([]byte(bad)); errs.As(orNil(err)).Code != receipt.CodeSyntax {
+			t.Errorf("%q for %q: %v", c[1], c[0], err)
+		}
+	}
+}
+
+// So has a note.
+func TestOtherWaysToWriteANote(t *testing.T) {
+	r := oneLevel(t)
+	b, err := r.Note.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(b)
+	first, second := strings.Index(text, "— customs"), strings.Index(text, "— forex")
+	third := strings.Index(text, "— tax")
+	for name, bad := range map[string]string{
+		"no signature":     text[:first],
+		"out of order":     text[:first] + text[second:third] + text[first:second] + text[third:],
+		"twice":            text[:second] + text[first:],
+		"an extension":     strings.Replace(text, "\n\n", "\nmore\n\n", 1),
+		"a leading zero":   strings.Replace(text, "\n13\n", "\n013\n", 1),
+		"a negative size":  strings.Replace(text, "\n13\n", "\n-13\n", 1),
+		"no origin":        strings.TrimPrefix(text, origin),
+		"a space":          strings.Replace(text, "— forex ", "— forex  ", 1),
+		"a wrong name":     strings.Replace(text, "— forex ", "— -forex ", 1),
+		"a short one":      text[:second] + "— forex AAAA\n" + text[third:],
+		"spare bits":       strings.Replace(text, "==\n", "=A\n", 1),
+		"a time too late":  text[:second] + "— forex " + base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{9}, 76)) + "\n" + text[third:],
+		"a time before":    text[:second] + "— forex " + base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{0xff}, 76)) + "\n" + text[third:],
+		"no LF at the end": text[:len(text)-1],
+	} {
+		if _, err := receipt.ParseNote([]byte(bad)); errs.As(orNil(err)).Code != receipt.CodeSyntax {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestNames(t *testing.T) {
+	for name, good := range map[string]bool{"customs": true, "w.example/w-1": true, "a": true, "0": true, strings.Repeat("a", 64): true,
+		"": false, strings.Repeat("a", 65): false, "-a": false, "a-": false, ".a": false, "a/": false, "A": false, "a b": false, "a+b": false, "a_b": false, "税务": false} {
+		if err := receipt.CheckName(name); (err == nil) != good {
+			t.Errorf("name %q: %v", name, err)
+		}
+	}
+	for name, good := range map[string]bool{origin: true, "Log/~1": true, "": false, "a b": false, "a+b": false, "a\x7f": false, "日志": false,
+		"a\n": false, strings.Repeat("a", 200): true, strings.Repeat("a", 201): false} {
+		if err := receipt.CheckOrigin(name); (err == nil) != good {
+			t.Errorf("origin %q: %v", name, err)
+		}
+	}
+}
+
 func TestAppendingARecordDoesNotAllocate(t *testing.T) {
 	r := record(1)
 	b := make([]byte, 0, 1024)
@@ -91,6 +167,11 @@ func TestOriginal(t *testing.T) {
 		if _, err := receipt.ParseOriginal(file[:n]); err == nil {
 			t.Errorf("cut to %d bytes and read", n)
 		}
+	}
+	at := bytes.Index(file, []byte("==\n\n")) - 1 // a character of which four bits are spare, and zero
+	loose := slices.Concat(file[:at], []byte{file[at] + 1}, file[at+1:])
+	if _, err := receipt.ParseOriginal(loose); err == nil {
+		t.Errorf("a salt with spare bits was read: %s", loose)
 	}
 	other := *o
 	other.Salt[0]++
@@ -146,7 +227,11 @@ func TestBuiltReceipts(t *testing.T) {
 	} {
 		r := twoLevel(t)
 		change(r)
-		if _, err := receipt.Verify(r, keys, nil); !errs.Is(err, errs.Invalid) {
+		want := receipt.CodeSyntax
+		if name == "act, another leaf" {
+			want = receipt.CodeAct
+		}
+		if _, err := receipt.Verify(r, keys, nil); errs.As(orNil(err)).Code != want {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

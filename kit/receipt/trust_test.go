@@ -38,6 +38,7 @@ func TestTrustFile(t *testing.T) {
 func TestTrustFileRefusals(t *testing.T) {
 	good := string(trust(t, key(t, "customs", receipt.Agency)).Marshal())
 	other := string(trust(t, key(t, "forex", receipt.Agency)).Marshal())
+	last := strings.Index(good, "==\n") - 1 // a character of which four bits are spare, and zero
 	for name, c := range map[string]struct {
 		text string
 		line int
@@ -64,6 +65,7 @@ func TestTrustFileRefusals(t *testing.T) {
 		"two roles":         {good + strings.Replace(strings.Replace(other, "Name: forex", "Name: customs", 1), "agency", "witness", 1), 0},
 		"too long":          {strings.Repeat("\n", 2<<20), 0},
 		"too many keys":     {strings.Repeat(good, 2000), 0},
+		"spare bits":        {good[:last] + string(good[last]+1) + good[last+1:], 6},
 	} {
 		_, err := receipt.ParseTrust([]byte(c.text))
 		e := errs.As(orNil(err))
@@ -160,6 +162,38 @@ func TestCouncilOverTime(t *testing.T) {
 	}
 	if _, err := all.Verify(n); err != nil {
 		t.Errorf("with the new key: %v", err)
+	}
+}
+
+// A key's time begins with From and ends before Until.
+func TestEdgesOfAKeysTime(t *testing.T) {
+	second := beijing.At(accepted.Truncate(time.Second))
+	k := key(t, "customs", receipt.Agency)
+	k.From, k.Until = second, second+1000
+	keys := trust(t, k)
+	for after, good := range map[int]bool{-1: false, 0: true, 1: false} {
+		s, err := signer(t, "customs").Cosign(checkpointAt, accepted.Add(time.Duration(after)*time.Second))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found, err := keys.VerifySignature(checkpointAt, s); (err == nil) != good || good && found.ID() != s.KeyID {
+			t.Errorf("%d s after From: %v", after, err)
+		}
+	}
+}
+
+// A key counts for its own log alone.
+func TestKeysOfTwoLogs(t *testing.T) {
+	here, there := key(t, "customs", receipt.Agency), key(t, "customs", receipt.Witness)
+	there.Origin = "evidence.elsewhere.example"
+	own := key(t, "tax", receipt.Agency)
+	own.Origin = there.Origin
+	keys := trust(t, here, there, own)
+	if _, err := keys.Verify(signedAt(t, map[string]int{"customs": 0})); err != nil {
+		t.Errorf("here: %v", err)
+	}
+	if _, err := keys.Verify(signedAt(t, map[string]int{"customs": 0, "tax": 0})); errs.As(orNil(err)).Code != receipt.CodeSigner {
+		t.Errorf("a key of another log: %v", err)
 	}
 }
 
