@@ -2,6 +2,7 @@ package receipt_test
 
 import (
 	"bytes"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -147,15 +148,28 @@ func FuzzVerify(f *testing.F) {
 		if !bytes.Equal(marshal(t, r), data) {
 			t.Fatal("written again, another receipt")
 		}
-		got, err := receipt.Verify(r, keys, nil)
-		if err != nil {
+		if _, err := receipt.Verify(r, keys, nil); err != nil {
 			return
 		}
-		for _, k := range known { // the same receipts with fewer signatures are true, too
-			if good, _ := receipt.Parse(k); good.Record.ID == got.Record.ID {
+		for _, k := range known { // the same receipt with fewer signatures is true, too
+			if issued(t, k, r) {
 				return
 			}
 		}
 		t.Fatal("a receipt that the lab did not issue was accepted")
 	})
+}
+
+// issued reports whether r is the receipt in a file, but for signatures that are missing.
+func issued(t *testing.T, file []byte, r *receipt.Receipt) bool {
+	t.Helper()
+	whole, err := receipt.Parse(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	less := *whole
+	less.Note.Signatures = slices.DeleteFunc(slices.Clone(whole.Note.Signatures), func(s receipt.Signature) bool {
+		return !slices.Contains(r.Note.Signatures, s)
+	})
+	return reflect.DeepEqual(&less, r)
 }
