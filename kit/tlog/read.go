@@ -1,0 +1,173 @@
+package tlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/qiongdev/qiong/kit/errs"
+	"github.com/qiongdev/qiong/kit/merkle"
+	"github.com/qiongdev/qiong/kit/receipt"
+	"github.com/qiongdev/qiong/kit/sqldb"
+)
+
+func broken(zh, en string) error { return errs.New(errs.Internal, zh, en).WithCode(CodeBroken) }
+
+func missing() error {
+	return errs.New(errs.NotFound, "日志中没有此条目", "the log has no such entry")
+}
+
+// Find returns the index and the data of the entry with an id; an error of kind NotFound where there is none.
+func (l *Log) Find(ctx context.Context, id string) (index uint64, data []byte, err error) {
+	var idx int64
+	err = l.db.QueryRow(ctx, "SELECT idx, data FROM log_entry WHERE id = $1", id).Scan(&idx, &data)
+	if errors.Is(err, sqldb.ErrNoRows) {
+		err = missing()
+	}
+	return uint64(idx), data, err
+}
+
+// Entries returns up to limit entries from index on, in their order.
+func (l *Log) Entries(ctx context.Context, from uint64, limit int) ([]Entry, error) {
+	return sqldb.All(ctx, l.db, func(s sqldb.Scanner) (e Entry, err error) {
+		return e, s.Scan(&e.ID, &e.Data)
+	}, "SELECT id, data FROM log_entry WHERE idx >= $1 AND idx < $2 ORDER BY idx", int64(from), int64(from)+int64(limit))
+}
+
+// reader reads the nodes of the log when it had the given size.
+func (l *Log) reader(ctx context.Context, size uint64) merkle.Reader {
+	return merkle.TileReader(size, func(t merkle.Tile) ([]byte, error) { return readTile(ctx, l.db, t) })
+}
+
+// Inclusion proves that the entry at index is in the log of the given size.
+func (l *Log) Inclusion(ctx context.Context, index, size uint64) ([]merkle.Hash, error) {
+	return merkle.ProveInclusion(index, size, l.reader(ctx, size))
+}
+
+// Consistency proves that the log of the newer size begins with that of the older.
+func (l *Log) Consistency(ctx context.Context, older, newer uint64) ([]merkle.Hash, error) {
+	return merkle.ProveConsistency(older, newer, l.reader(ctx, newer))
+}
+
+// At returns the checkpoint of the given size; an error of kind NotFound where the log never stopped there.
+func (l *Log) At(ctx context.Context, size uint64) (receipt.Checkpoint, error) {
+	root, err := sqldb.Value[[]byte](ctx, l.db, "SELECT root FROM log_checkpoint WHERE size = $1", int64(size))
+	if errors.Is(err, sqldb.ErrNoRows) {
+		err = errs.New(errs.NotFound, "日志没有这样的检查点", "the log has no such checkpoint")
+	}
+	c := receipt.Checkpoint{Origin: l.origin, Size: size}
+	copy(c.Root[:], root)
+	return c, err
+}
+
+// RootAt computes the root that the log had at any size.
+func (l *Log) RootAt(ctx context.Context, size uint64) (merkle.Hash, error) {
+	r, err := merkle.ReadRange(size, l.reader(ctx, size))
+	if err != nil {
+		return merkle.Hash{}, err
+	}
+	return r.Root(), nil
+}
+
+// Since returns up to limit checkpoints beyond a size, oldest first.
+func (l *Log) Since(ctx context.Context, size uint64, limit int) ([]receipt.Checkpoint, error) {
+	return sqldb.All(ctx, l.db, func(s sqldb.Scanner) (receipt.Checkpoint, error) {
+		var n int64
+		var root []byte
+		err := s.Scan(&n, &root)
+		c := receipt.Checkpoint{Origin: l.origin, Size: uint64(n)}
+		copy(c.Root[:], root)
+		return c, err
+	}, "SELECT size, root FROM log_checkpoint WHERE size > $1 ORDER BY size LIMIT $2", int64(size), limit)
+}
+
+// Receipt returns what proves the entry at index under the checkpoint of a size: its way and the note.
+func (l *Log) Receipt(ctx context.Context, index, size uint64) (*receipt.Receipt, error) {
+	entries, err := l.Entries(ctx, index, 1)
+	if err != nil {
+		return nil, err
+	}
+	if len(entries) == 0 {
+		return nil, missing()
+	}
+	record, err := receipt.ParseRecord(entries[0].Data)
+	if err != nil {
+		return nil, fmt.Errorf("entry %d: %w", index, err)
+	}
+	note, err := l.Note(ctx, size)
+	if err != nil {
+		return nil, err
+	}
+	r := &receipt.Receipt{Record: *record, Index: index, Note: *note}
+	r.Path, err = l.Inclusion(ctx, index, size)
+	return r, err
+}
+
+// Check computes the log anew, from every entry up to every checkpoint's root, and returns an error with CodeBroken
+// that says what is not as it was. progress, which may be nil, is told how many entries are done.
+func (l *Log) Check(ctx context.Context, progress func(done, size uint64)) error {
+	last := l.Last()
+	points, err := l.pointsFrom(ctx, 0)
+	if err != nil {
+		return err
+	}
+	e := &edge{tree: &merkle.Range{}}
+	for at := uint64(0); at < last.Size; {
+		entries, err := l.Entries(ctx, at, 1024)
+		if err != nil {
+			return err
+		}
+		if len(entries) == 0 {
+			return broken(fmt.Sprintf("日志缺少条目 %d", at), fmt.Sprintf("the log lacks entry %d", at))
+		}
+		for _, entry := range entries[:min(uint64(len(entries)), last.Size-at)] {
+			e.add(entry.Data)
+			at++
+			if points, err = l.checkPoint(ctx, points, e.tree); err != nil {
+				return err
+			}
+		}
+		if err := l.checkTiles(ctx, e.take(), last.Size); err != nil {
+			return err
+		}
+		if progress != nil {
+			progress(at, last.Size)
+		}
+	}
+	return nil
+}
+
+// pointsFrom returns the next checkpoints beyond size.
+func (l *Log) pointsFrom(ctx context.Context, size uint64) ([]receipt.Checkpoint, error) {
+	return l.Since(ctx, size, 1024)
+}
+
+// checkPoint holds the tree to the next checkpoint where that is of its size, and returns those that are left.
+func (l *Log) checkPoint(ctx context.Context, points []receipt.Checkpoint, tree *merkle.Range) ([]receipt.Checkpoint, error) {
+	if len(points) == 0 || points[0].Size != tree.Size() {
+		return points, nil
+	}
+	if points[0].Root != tree.Root() {
+		return nil, broken(fmt.Sprintf("第 %d 条以内的条目与当时的检查点不符", tree.Size()),
+			fmt.Sprintf("the entries up to %d are not what its checkpoint says", tree.Size()))
+	}
+	if points = points[1:]; len(points) == 0 {
+		return l.pointsFrom(ctx, tree.Size())
+	}
+	return points, nil
+}
+
+// checkTiles holds stored tiles to those computed anew.
+func (l *Log) checkTiles(ctx context.Context, tiles []tile, size uint64) error {
+	for _, t := range tiles {
+		named := merkle.Tile{Level: t.level, Index: t.index, Width: len(t.hashes) / merkle.HashSize}
+		stored, err := readTile(ctx, l.db, named)
+		if err != nil {
+			return err
+		}
+		if string(stored) != string(t.hashes) {
+			return broken("日志的散列块 "+named.Path()+" 与条目不符", named.Path()+" of the log is not what its entries lead to")
+		}
+	}
+	return nil
+}
