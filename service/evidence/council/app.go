@@ -177,7 +177,7 @@ func (a *app) retainHeight() int64 {
 		return 0
 	}
 	keep := a.height - a.retain
-	if a.snapshots != nil {
+	if a.snapshots != nil && a.snapshots.every > 0 {
 		keep = min(keep, a.snapshots.oldest())
 	}
 	return max(keep, 0)

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/qiongdev/qiong/kit/errs"
 )
 
 var four = []string{"clearing", "customs", "forex", "tax"}
@@ -137,7 +139,7 @@ func TestEquivocation(t *testing.T) {
 	t.Parallel()
 	ctx := deadline(t, 30*time.Second)
 	c := newCouncil(t, nil, four...)
-	c.seats[1].role.Twice = 1
+	c.seats[1].role.Twice = true
 	c.start()
 	for i := range 4 {
 		c.place(ctx, fmt.Sprintf("a%d:x", i), c.seats...)
@@ -190,16 +192,72 @@ func TestOwnClockBehind(t *testing.T) {
 	for i := range 4 {
 		c.place(ctx, fmt.Sprintf("a%d:x", i), c.seats[1:]...)
 	}
-	select {
-	case err := <-late.gone:
-		late.gone <- err // for the end of the test
-		if err == nil {
-			t.Error("it ended without an error")
-		}
-	case <-ctx.Done():
-		t.Fatal("it goes on")
+	late.ends(ctx, "too far in the future")
+}
+
+// Whose ledger fails, or comes to another hash than the others', stops and says why; the others go on.
+func TestLedgerFails(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		set   func(*role)
+		words []string
+	}{
+		{"failing", func(r *role) { r.Fails = 4 }, []string{"couldn't apply block 4", "the disk is on fire"}},
+		{"straying", func(r *role) { r.Strays = 4 }, []string{"wrong Block.Header.AppHash"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			ctx := deadline(t, 30*time.Second)
+			council := newCouncil(t, nil, four...)
+			c.set(&council.seats[1].role)
+			council.start()
+			rest := []*seat{council.seats[0], council.seats[2], council.seats[3]}
+			for i := range 4 {
+				council.place(ctx, fmt.Sprintf("a%d:x", i), rest...)
+			}
+			council.seats[1].ends(ctx, c.words...)
+			council.place(ctx, "b:x", rest...)
+			council.agree(ctx, "b", rest...)
+		})
 	}
-	late.says(ctx, "member:", "too far in the future")
+}
+
+// A node does not begin anew with another genesis, nor beside another process with the same keys.
+func TestHomeBelongsToOneCouncil(t *testing.T) {
+	t.Parallel()
+	ctx := deadline(t, 30*time.Second)
+	c := newCouncil(t, nil, "customs")
+	s := c.seats[0]
+	c.start()
+	if err := s.submit(ctx, strings.Repeat("x", MaxTx+1)); err == nil || !strings.Contains(err.Error(), "at most") {
+		t.Errorf("a transaction too large: %v", err)
+	}
+	c.place(ctx, "a:x", s)
+	if err := s.submit(ctx, "a:x"); err == nil || !strings.Contains(err.Error(), "again") {
+		t.Errorf("what the ledger refuses: %v", err)
+	}
+	home, err := OpenHome(s.role.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(Config{Home: home, Genesis: c.g, Ledger: new(book), Listen: "127.0.0.1:1"}); !errs.Is(err, errs.Conflict) {
+		t.Errorf("a second process: %v", err)
+	}
+	s.stop()
+	other, err := NewGenesis("test", c.g.Time, []byte("other"), []Public{s.pub})
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := other.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(c.genesis, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	s.ends(ctx, "another genesis")
 }
 
 // By a transaction a member joins, from a snapshot since the first blocks are gone; follows, votes, and one leaves.

@@ -21,8 +21,9 @@ import (
 // book is a ledger for tests: a file to which every block appends one line, durable at Commit. A transaction is
 // "id:payload"; the same id counts once. "members:" is followed by the new members.
 type book struct {
-	path    string
-	genesis *Genesis
+	path   string
+	fails  int64 // the height at which Apply fails
+	strays int64 // the height at which it comes to another hash than the others
 
 	mu      sync.Mutex
 	changed chan struct{} // closed at the next Commit
@@ -127,7 +128,6 @@ func (b *book) turn(l *line) {
 func (b *book) Begin(_ context.Context, g *Genesis) ([]byte, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.genesis = g
 	sum := gm.SM3(g.State)
 	b.page = page{hash: sum[:], members: g.Members}
 	return sum[:], nil
@@ -165,6 +165,9 @@ func (b *book) Apply(_ context.Context, block Block) (Applied, error) {
 		return Applied{}, fmt.Errorf("block %d after %d", block.Height, b.page.height)
 	}
 	l := &line{Height: block.Height, Time: block.Time, Turn: block.Proposer, Guilty: block.Misbehaviors}
+	if block.Height == b.fails {
+		return Applied{}, errors.New("the disk is on fire")
+	}
 	all, seen := gm.NewSM3(), map[string]bool{}
 	for _, tx := range block.Txs {
 		all.Write(tx)
@@ -172,6 +175,7 @@ func (b *book) Apply(_ context.Context, block Block) (Applied, error) {
 		if _, had := b.at[id]; had || seen[id] {
 			continue
 		}
+		id = strings.Clone(id) // without the payload
 		seen[id] = true
 		l.IDs = append(l.IDs, id)
 		if strings.HasPrefix(id, "members") {
@@ -179,6 +183,10 @@ func (b *book) Apply(_ context.Context, block Block) (Applied, error) {
 				return Applied{}, err
 			}
 		}
+	}
+	if block.Height == b.strays {
+		all.Write([]byte("stray"))
+		l.IDs = append(l.IDs, "stray")
 	}
 	l.Digest = hex.EncodeToString(all.Sum(nil))
 	l.Hash = hex.EncodeToString(b.page.after(l))

@@ -39,7 +39,7 @@ func measure(t *testing.T, every, long time.Duration, dead int) {
 		s.kill()
 	}
 	before := up[0].report(ctx)
-	payload := strings.Repeat("x", 100<<10)
+	payload := random(100 << 10) // which doesn't compress
 	var mu sync.Mutex
 	var took []time.Duration
 	var work sync.WaitGroup

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,6 +42,10 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if n := runtime.NumGoroutine(); n != 1 { // CometBFT comes with every program of the house
+		fmt.Fprintf(os.Stderr, "importing the package starts %d goroutines\n", n-1)
+		os.Exit(1)
+	}
 	os.Exit(m.Run())
 }
 
@@ -52,7 +57,8 @@ type role struct {
 	Sync                       bool
 	Shift                      time.Duration // its clock, as far as it signs votes
 	Tolerance                  time.Duration
-	Twice                      int64 // from this height on it signs every block twice
+	Twice                      bool  // it signs every block twice
+	Fails, Strays              int64 // the height at which its ledger does
 }
 
 func member(config string) error {
@@ -76,6 +82,7 @@ func member(config string) error {
 	if err != nil {
 		return err
 	}
+	ledger.fails, ledger.strays = r.Fails, r.Strays
 	cfg := Config{Home: home, Genesis: genesis, Ledger: ledger, Listen: r.Listen,
 		Retain: r.Retain, SnapshotEvery: r.SnapshotEvery, Heartbeat: r.Heartbeat, tolerance: r.Tolerance,
 		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level()}))}
@@ -100,7 +107,7 @@ func member(config string) error {
 		return err
 	}
 	go func() { _ = http.Serve(listener, face(node, ledger)) }()
-	if r.Twice > 0 {
+	if r.Twice {
 		go signTwice(ctx, node, home)
 	}
 	fmt.Println("ready")
@@ -189,7 +196,9 @@ type shifted struct {
 }
 
 func (s shifted) SignVote(chain string, v *cmtproto.Vote) error {
-	v.Timestamp = v.Timestamp.Add(s.by)
+	if now := time.Now().Add(s.by); now.After(v.Timestamp) {
+		v.Timestamp = now
+	}
 	return s.PrivValidator.SignVote(chain, v)
 }
 
@@ -232,6 +241,21 @@ func (j *journal) String() string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return string(j.text)
+}
+
+// ends waits until the process has ended by itself, which it must with an error that has the words.
+func (s *seat) ends(ctx context.Context, words ...string) {
+	s.c.t.Helper()
+	select {
+	case err := <-s.gone:
+		s.gone <- err // for kill
+		if err == nil {
+			s.c.t.Errorf("%s ended without an error", s.pub.Agency)
+		}
+	case <-ctx.Done():
+		s.c.t.Fatalf("%s goes on", s.pub.Agency)
+	}
+	s.says(ctx, append(words, "member:")...)
 }
 
 // says waits until the process has logged a line with all of the words.

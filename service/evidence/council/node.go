@@ -220,13 +220,13 @@ func (n *Node) fail(err error) {
 // ordered: who must be sure submits again until the ledger has it, and the ledger refuses the second one. The errors:
 // what Check says; TooLarge; TooMany when the queue is full; Unavailable when the node does not run or catches up.
 func (n *Node) Submit(ctx context.Context, tx []byte) error {
+	if len(tx) > MaxTx {
+		return errs.Newf(errs.TooLarge, "一笔交易不得超过 %d 字节", "a transaction is at most %d bytes", MaxTx)
+	}
 	l := n.live.Load()
 	if l == nil || l.env.ConsensusReactor.WaitSync() {
 		return errs.New(errs.Unavailable, "本机构的节点正在启动或追赶", "the agency's node is starting or catching up").
 			WithRetryAfter(time.Second)
-	}
-	if len(tx) > MaxTx {
-		return errs.Newf(errs.TooLarge, "一笔交易不得超过 %d 字节", "a transaction is at most %d bytes", MaxTx)
 	}
 	if err := n.cfg.Ledger.Check(ctx, tx); err != nil {
 		return err
