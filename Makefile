@@ -3,7 +3,7 @@ GO          ?= go
 BIN         := bin/qiong
 EXPERIMENT  := $(shell $(GO) env GOVERSION | grep -q '^go1\.26' && echo goroutineleakprofile)
 ARCHES      := amd64 arm64 loong64
-PURE        := ./kit/errs ./kit/lang ./kit/ident ./kit/beijing ./kit/dialect ./kit/han ./kit/han/gb18030 ./kit/label ./kit/label/jsonmask ./kit/label/plan ./kit/gm/... ./kit/merkle ./kit/receipt ./kit/recordio ./kit/saga ./kit/schema ./kit/strictjson
+PURE        := ./kit/errs ./kit/lang ./kit/ident ./kit/beijing ./kit/dialect ./kit/han ./kit/han/gb18030 ./kit/label ./kit/label/jsonmask ./kit/label/plan ./kit/gm/... ./kit/merkle ./kit/receipt ./kit/recordio ./kit/rule ./kit/saga ./kit/schema ./kit/strictjson
 export CGO_ENABLED ?= 0
 
 .PHONY: help build run test test-engines race lint cross qemu fuzz soak-kill bench clean $(addprefix bench-,saga submit case up han label exchange)
