@@ -5,20 +5,32 @@ EXPERIMENT  := $(shell $(GO) env GOVERSION | grep -q '^go1\.26' && echo goroutin
 ARCHES      := amd64 arm64 loong64
 PURE        := ./kit/errs ./kit/lang ./kit/ident ./kit/beijing ./kit/dialect ./kit/han ./kit/han/gb18030 ./kit/label ./kit/label/jsonmask ./kit/label/plan ./kit/gm/... ./kit/merkle ./kit/receipt ./kit/recordio ./kit/rule ./kit/saga ./kit/schema ./kit/strictjson
 export CGO_ENABLED ?= 0
+RECEIPT     := web/receipt
+VERIFY      := service/evidence/web/dist/verify.js
 
-.PHONY: help build run test test-engines race lint cross qemu fuzz soak-kill bench clean $(addprefix bench-,saga submit case up han label exchange)
+.PHONY: help build web run test test-web test-engines race lint cross qemu fuzz soak-kill bench clean $(addprefix bench-,saga submit case up han label exchange)
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/qiong, with the goroutine-leak profile where Go has it, and bin/qiong-verify
+	@command -v npm >/dev/null && $(MAKE) --no-print-directory web || echo "without npm: pages of this program do not verify receipts in the browser"
 	GOEXPERIMENT=$(EXPERIMENT) $(GO) build -trimpath -o $(BIN) ./cmd/qiong
 	$(GO) build -trimpath -ldflags '-s -w' -o $(BIN)-verify ./cmd/qiong-verify
+
+web: $(VERIFY) ## build the module that verifies receipts in the browser, with npm
+
+$(VERIFY): $(RECEIPT)/node_modules/.package-lock.json $(RECEIPT)/build.js $(wildcard $(RECEIPT)/src/*)
+	cd $(RECEIPT) && npm run --silent build
+
+$(RECEIPT)/node_modules/.package-lock.json: $(RECEIPT)/package.json $(RECEIPT)/package-lock.json
+	cd $(RECEIPT) && npm ci --loglevel=error --no-audit --no-fund
+	@touch $@
 
 run: build ## build, then show the main job and leave the house running until Ctrl-C
 	@exec $(BIN) demo
 
-test: lint race cross qemu ## all that must hold, on embedded engines
+test: lint race test-web cross qemu ## all that must hold, on embedded engines
 
 lint: ## formatting and vet, in every module
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "not gofmt-ed:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
@@ -27,6 +39,9 @@ lint: ## formatting and vet, in every module
 
 race: ## the tests, under the race detector where there is a C compiler
 	@if command -v gcc >/dev/null; then CGO_ENABLED=1 $(GO) test -race -timeout 9m ./...; else $(GO) test -timeout 9m ./...; fi
+
+test-web: ## the tests of the module that verifies receipts in the browser, where Node.js is installed
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory web && cd $(RECEIPT) && npm test --silent; else echo "Node.js is not installed: the tests of $(RECEIPT) are left out"; fi
 
 cross: ## build for every architecture without cgo
 	@for a in $(ARCHES); do echo "build linux/$$a"; GOOS=linux GOARCH=$$a $(GO) build -o /dev/null ./cmd/qiong && GOOS=linux GOARCH=$$a $(GO) build -o /dev/null ./cmd/qiong-verify || exit 1; done
@@ -68,4 +83,4 @@ bench-exchange: build ## the intake of a file beside a hand-written importer; me
 	cd bench && $(GO) run ./exchange
 
 clean: ## remove what was built
-	rm -rf bin
+	rm -rf bin $(VERIFY)
