@@ -2,6 +2,7 @@ package tlog
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -170,4 +171,23 @@ func (l *Log) checkTiles(ctx context.Context, tiles []tile, size uint64) error {
 		}
 	}
 	return nil
+}
+
+// Known returns which of the ids are in the log.
+func (l *Log) Known(ctx context.Context, ids []string) (map[string]bool, error) {
+	known := map[string]bool{}
+	list, err := json.Marshal(ids)
+	if err != nil {
+		return nil, err
+	}
+	each := "SELECT value FROM json_each($1)"
+	if l.db.Dialect() == sqldb.Postgres {
+		each = "SELECT jsonb_array_elements_text($1::jsonb)"
+	}
+	found, err := sqldb.All(ctx, l.db, func(s sqldb.Scanner) (id string, err error) { return id, s.Scan(&id) },
+		"SELECT id FROM log_entry WHERE id IN ("+each+")", string(list))
+	for _, id := range found {
+		known[id] = true
+	}
+	return known, err
 }

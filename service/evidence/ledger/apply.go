@@ -1,0 +1,280 @@
+package ledger
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/qiongdev/qiong/kit/beijing"
+	"github.com/qiongdev/qiong/kit/errs"
+	"github.com/qiongdev/qiong/kit/gm"
+	"github.com/qiongdev/qiong/kit/receipt"
+	"github.com/qiongdev/qiong/kit/rule"
+	"github.com/qiongdev/qiong/kit/sqldb"
+	"github.com/qiongdev/qiong/kit/tlog"
+	"github.com/qiongdev/qiong/service/evidence/council"
+)
+
+// pending is a block that was applied and is not committed.
+type pending struct {
+	state
+	at       time.Time
+	changed  bool // the policy
+	growth   *tlog.Growth
+	factRows []sqldb.Insert
+
+	l       *Ledger
+	entries []tlog.Entry
+	here    map[string]bool        // ids in this block
+	found   map[lookup]*rule.Facts // by what this block's records can be looked up; the first of each
+}
+
+// lookup is by what an earlier record is found.
+type lookup struct {
+	typ, name string
+	key       [32]byte
+}
+
+// Apply implements council.Ledger.
+func (l *Ledger) Apply(ctx context.Context, b council.Block) (council.Applied, error) {
+	p := &pending{state: l.now, at: b.Time, l: l, here: map[string]bool{}, found: map[lookup]*rule.Facts{}}
+	p.height = b.Height
+	for _, tx := range b.Txs {
+		if err := p.apply(ctx, tx); err != nil {
+			return council.Applied{}, err
+		}
+	}
+	for _, m := range b.Misbehaviors {
+		if err := p.equivocated(ctx, m); err != nil {
+			return council.Applied{}, err
+		}
+	}
+	var err error
+	if p.growth, err = l.log.Grow(p.entries); err != nil {
+		return council.Applied{}, err
+	}
+	p.hash = p.root(p.growth.Checkpoint)
+	l.pending = p
+	applied := council.Applied{Hash: p.hash}
+	if p.changed {
+		applied.Members = p.policy.Members
+	}
+	return applied, nil
+}
+
+// apply does what a transaction says. What Check would refuse is passed over; an error is the database's.
+func (p *pending) apply(ctx context.Context, tx []byte) error {
+	t, err := parseTx(tx)
+	if err != nil {
+		return nil
+	}
+	if t.kind == kindPolicy {
+		return p.replacePolicy(ctx, t)
+	}
+	records, err := p.believed(t)
+	if err != nil {
+		return nil
+	}
+	known, err := p.known(ctx, records)
+	if err != nil {
+		return err
+	}
+	for i := range records {
+		r := &records[i]
+		if known[r.ID] || p.here[r.ID] {
+			continue
+		}
+		facts, err := p.check(r)
+		if err != nil {
+			continue
+		}
+		if err := p.add(ctx, r, facts); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// check returns the facts of a submission that may become a record.
+func (s *state) check(r *Submission) (*rule.Facts, error) {
+	record := receipt.Record{ID: r.ID, Type: r.Type, Commitment: r.Commitment, Time: r.Time, Needs: s.policy.needs(r.Type), Batch: r.Batch}
+	if _, err := record.Marshal(); err != nil {
+		return nil, err
+	}
+	if strings.HasPrefix(r.Type, ownTypes) {
+		return nil, errs.New(errs.Forbidden, "此类记录由账本自己写入", "records of this type are the ledger's own").WithField("type")
+	}
+	return s.ready.facts(r)
+}
+
+// ownTypes is what types begin with that no gateway may send.
+const ownTypes = "evidence."
+
+// known returns which of the ids are in the log already.
+func (p *pending) known(ctx context.Context, records []Submission) (map[string]bool, error) {
+	ids := make([]string, len(records))
+	for i := range records {
+		ids[i] = records[i].ID
+	}
+	return p.l.log.Known(ctx, ids)
+}
+
+// add judges a record and puts it at the end of the log.
+func (p *pending) add(ctx context.Context, r *Submission, facts *rule.Facts) error {
+	record := receipt.Record{ID: r.ID, Type: r.Type, Commitment: r.Commitment, Time: r.Time, Needs: p.policy.needs(r.Type), Batch: r.Batch}
+	if compiled := p.ready.rules[r.Type]; compiled != nil {
+		earlier, err := p.search(ctx, compiled.Searches(facts))
+		if err != nil {
+			return err
+		}
+		verdict, err := compiled.Evaluate(facts, earlier)
+		if err != nil {
+			return err
+		}
+		record.Rule = &verdict
+	}
+	entry, err := entryOf(&record)
+	if err != nil {
+		return err
+	}
+	if facts != nil {
+		p.keep(&record, facts)
+	}
+	p.here[r.ID] = true
+	p.entries = append(p.entries, entry)
+	return nil
+}
+
+// keep has a record's facts found by later ones.
+func (p *pending) keep(record *receipt.Record, facts *rule.Facts) {
+	text := facts.JSON()
+	index := int64(p.l.log.Last().Size) + int64(len(p.entries))
+	if !slices.Contains(slices.Collect(maps.Values(p.ready.schemas[record.Type].Facts)), rule.Key) {
+		return // nobody could look them up
+	}
+	failed := int64(0)
+	if record.Rule != nil && record.Rule.Outcome == receipt.Failed {
+		failed = 1
+	}
+	for name, kind := range p.ready.schemas[record.Type].Facts {
+		if kind != rule.Key {
+			continue
+		}
+		key, _ := facts.Key(name)
+		p.factRows = append(p.factRows, intoFact.Row(record.Type, name, key[:], index, failed, string(text)))
+		at := lookup{record.Type, name, key}
+		if failed == 0 && p.found[at] == nil {
+			p.found[at] = facts
+		}
+	}
+	p.facts = chain(p.facts, index, failed, text)
+}
+
+// chain adds a record's facts to the running hash over all of them.
+func chain(before [32]byte, index, failed int64, facts []byte) [32]byte {
+	return gm.SM3(before[:], fmt.Appendf(nil, "%d %d ", index, failed), facts)
+}
+
+// search finds the earlier records that a rule asks for: in the database first, since those came before this block's.
+func (p *pending) search(ctx context.Context, searches []rule.Search) (map[string]*rule.Facts, error) {
+	found := make(map[string]*rule.Facts, len(searches))
+	for _, s := range searches {
+		text, ok, err := p.l.fact(ctx, s)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			found[s.Name] = p.found[lookup{s.Type, s.By, s.Key}]
+			continue
+		}
+		if found[s.Name], err = p.ready.schemas[s.Type].Parse([]byte(text)); err != nil {
+			return nil, fmt.Errorf("facts of %s in the ledger: %w", s.Type, err)
+		}
+	}
+	return found, nil
+}
+
+func (l *Ledger) fact(ctx context.Context, s rule.Search) (text string, ok bool, err error) {
+	all, err := sqldb.All(ctx, l.db, func(row sqldb.Scanner) (text string, err error) { return text, row.Scan(&text) },
+		"SELECT facts FROM ledger_fact WHERE type = $1 AND name = $2 AND fkey = $3 AND failed = 0 ORDER BY idx LIMIT 1", s.Type, s.By, s.Key[:])
+	if err != nil || len(all) == 0 {
+		return "", false, err
+	}
+	return all[0], true, nil
+}
+
+// replacePolicy brings an approved policy into force, and puts it on record.
+func (p *pending) replacePolicy(ctx context.Context, t *transaction) error {
+	next, err := p.follow(t)
+	if err != nil || p.changed { // one change a block
+		return nil
+	}
+	for typ, schema := range p.ready.schemas {
+		if after := next.typeOf(typ); after != nil && len(after.Facts) > 0 && !sameFacts(after.Facts, schema.Facts) {
+			return nil // facts that are stored could not be read any more: a new version of the type is due
+		}
+	}
+	body, err := next.Marshal()
+	if err != nil {
+		return nil
+	}
+	if err := p.adopt(body); err != nil {
+		return nil
+	}
+	p.changed = true
+	return p.own(ctx, fmt.Sprintf("policy-%d", next.Version), "evidence.policy/1", body)
+}
+
+func sameFacts(a, b map[string]rule.Kind) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for name, kind := range a {
+		if b[name] != kind {
+			return false
+		}
+	}
+	return true
+}
+
+// equivocated puts on record that an agency has signed two different blocks.
+func (p *pending) equivocated(ctx context.Context, m council.Misbehavior) error {
+	agency := m.Agency
+	if agency == "" {
+		agency = "former"
+	}
+	body, err := json.Marshal(map[string]any{"agency": agency, "key": m.Address, "height": m.Height, "time": beijing.At(m.Time)})
+	if err != nil {
+		return err
+	}
+	return p.own(ctx, fmt.Sprintf("equivocation-%s-%d-%s", agency, m.Height, strings.ToLower(m.Address[:min(8, len(m.Address))])), "evidence.equivocation/1", body)
+}
+
+// own adds a record of the ledger's own. Its original is public: the salt follows from the data.
+func (p *pending) own(ctx context.Context, id, typ string, data []byte) error {
+	known, err := p.l.log.Known(ctx, []string{id})
+	if err != nil || known[id] || p.here[id] {
+		return err
+	}
+	r := Submission{ID: id, Type: typ, Commitment: publicOriginal(data).Commitment(), Time: beijing.At(p.at)}
+	return p.add(ctx, &r, nil)
+}
+
+// publicOriginal is the original of what everyone may know.
+func publicOriginal(data []byte) *receipt.Original {
+	o := &receipt.Original{Data: data}
+	sum := gm.SM3([]byte("public"), data)
+	copy(o.Salt[:], sum[:])
+	return o
+}
+
+// FactKey returns the fact of kind key for an identifier: its HMAC under the producer's secret, as JSON has it.
+func FactKey(secret []byte, identifier string) string {
+	sum := gm.HMAC(secret, []byte(identifier))
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
