@@ -23,14 +23,14 @@ import (
 // Errors are of kind NotFound where the log has no such thing, Unavailable or Timeout where it can't be reached or does
 // not answer in time, Invalid where it answers what no log answers. Their field is the path that was asked.
 type Client struct {
-	base *url.URL
-	http *http.Client
+	base    *url.URL
+	http    *http.Client
+	timeout time.Duration // for an answer to its last byte, beyond what it may wait for news
 }
 
 const (
-	askTimeout = 30 * time.Second // for an answer to its last byte, beyond what it may wait for news
-	maxNote    = receipt.MaxSize
-	maxNotes   = 8 << 20
+	maxNote  = receipt.MaxSize
+	maxNotes = 8 << 20
 )
 
 // NewClient returns a client of the log under an address, such as https://gov.example.cn/evidence/log. transport may be
@@ -40,7 +40,7 @@ func NewClient(address string, transport http.RoundTripper) (*Client, error) {
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
 		return nil, errs.New(errs.Invalid, "应为 http 或 https 地址", "must be an http or https URL").WithField("url")
 	}
-	return &Client{base: u, http: &http.Client{Transport: transport, CheckRedirect: stay}}, nil
+	return &Client{base: u, http: &http.Client{Transport: transport, CheckRedirect: stay}, timeout: 30 * time.Second}, nil
 }
 
 // stay hands a redirect to the caller as the answer that it is.
@@ -51,7 +51,7 @@ func (c *Client) URL() string { return c.base.String() }
 
 // Checkpoint returns the note of the newest cosigned checkpoint.
 func (c *Client) Checkpoint(ctx context.Context) (*receipt.Note, error) {
-	body, err := c.get(ctx, "checkpoint", nil, maxNote, askTimeout)
+	body, err := c.get(ctx, "checkpoint", nil, maxNote, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +66,7 @@ func (c *Client) Checkpoint(ctx context.Context) (*receipt.Note, error) {
 // log may wait for one; none is then no error.
 func (c *Client) Notes(ctx context.Context, after uint64, wait time.Duration) ([]*receipt.Note, error) {
 	query := url.Values{"after": {strconv.FormatUint(after, 10)}, "wait": {strconv.Itoa(int(wait / time.Second))}}
-	body, err := c.get(ctx, "notes", query, maxNotes, wait+askTimeout)
+	body, err := c.get(ctx, "notes", query, maxNotes, wait)
 	if err != nil {
 		return nil, err
 	}
@@ -104,10 +104,10 @@ func ParseNotes(body []byte) (notes []*receipt.Note, err error) {
 // Tile returns the hashes of a tile at its width. Where a partial one is gone, since the log has grown, it is cut from
 // the full one (C2SP tlog-tiles).
 func (c *Client) Tile(ctx context.Context, t merkle.Tile) ([]byte, error) {
-	body, err := c.get(ctx, t.Path(), nil, t.Width*merkle.HashSize, askTimeout)
+	body, err := c.get(ctx, t.Path(), nil, t.Width*merkle.HashSize, 0)
 	if err != nil && errs.KindOf(err) == errs.NotFound && t.Width < merkle.TileWidth {
 		full := merkle.Tile{Level: t.Level, Index: t.Index, Width: merkle.TileWidth}
-		if body, err = c.get(ctx, full.Path(), nil, merkle.TileWidth*merkle.HashSize, askTimeout); err == nil {
+		if body, err = c.get(ctx, full.Path(), nil, merkle.TileWidth*merkle.HashSize, 0); err == nil {
 			body = body[:min(len(body), t.Width*merkle.HashSize)]
 		}
 	}
@@ -128,11 +128,11 @@ func (c *Client) Entries(ctx context.Context, from, size uint64) ([][]byte, erro
 	}
 	const most = merkle.TileWidth * (2 + merkle.MaxEntry)
 	path := b.Path()
-	body, err := c.get(ctx, path, nil, most, askTimeout)
+	body, err := c.get(ctx, path, nil, most, 0)
 	width := b.Width
 	if err != nil && errs.KindOf(err) == errs.NotFound && b.Width < merkle.TileWidth {
 		path, width = merkle.Bundle{Index: b.Index, Width: merkle.TileWidth}.Path(), merkle.TileWidth
-		body, err = c.get(ctx, path, nil, most, askTimeout)
+		body, err = c.get(ctx, path, nil, most, 0)
 	}
 	if err != nil {
 		return nil, err
@@ -166,9 +166,9 @@ func strange(err error, path string) error {
 		WithCode(CodeStrange).WithField(path)
 }
 
-// get returns the body of an answer, of at most so many bytes, that is whole within a time.
-func (c *Client) get(ctx context.Context, path string, query url.Values, most int, timeout time.Duration) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+// get returns the body of an answer, of at most so many bytes. The log may wait so long for news.
+func (c *Client) get(ctx context.Context, path string, query url.Values, most int, wait time.Duration) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, wait+c.timeout)
 	defer cancel()
 	u := c.base.JoinPath(path)
 	u.RawQuery = query.Encode()
