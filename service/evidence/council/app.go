@@ -33,6 +33,7 @@ type app struct {
 	mu      sync.Mutex
 	height  int64    // applied and not yet committed
 	members []Member // that come with it; nil when they stay
+	settled int64    // the height from which on those who came last vote
 	failure error    // the first of the ledger, after which nothing is asked of it any more
 	restore *restore
 }
@@ -71,6 +72,7 @@ func (a *app) InitChain(ctx context.Context, _ *abci.RequestInitChain) (*abci.Re
 	if err != nil {
 		return nil, a.fail("begin", err)
 	}
+	a.roster.set(a.genesis.Members)
 	return &abci.ResponseInitChain{AppHash: hash}, nil
 }
 
@@ -155,10 +157,12 @@ func (a *app) Commit(ctx context.Context, _ *abci.RequestCommit) (*abci.Response
 	}
 	if a.members != nil {
 		a.roster.set(a.members)
+		a.settled = a.height + 2
 		a.log.Info("members changed", "height", a.height, "members", len(a.members))
 	}
 	if a.snapshots != nil {
-		if err := a.snapshots.take(a.ctx, a.height); err != nil {
+		// A new node knows the present members; to it a snapshot from before they were is of no use.
+		if err := a.snapshots.take(a.ctx, a.height, a.height == a.settled); err != nil {
 			a.log.Warn("no snapshot", "height", a.height, "err", err) // the next will do
 		}
 	}

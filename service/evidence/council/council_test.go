@@ -67,6 +67,13 @@ func TestFourAgree(t *testing.T) {
 	c.seats[3].start()
 	c.place(ctx, "d:x", c.seats...)
 	c.agree(ctx, "d", c.seats...)
+
+	for _, s := range c.seats { // the power fails for all
+		s.kill()
+	}
+	c.start()
+	c.place(ctx, "e:x", c.seats...)
+	c.agree(ctx, "e", c.seats...)
 }
 
 // kills is how many members are killed: few here, many where QIONG_KILLS says so.
@@ -308,6 +315,21 @@ func TestMembersChange(t *testing.T) {
 	c.agree(ctx, "c7", rest...)
 	members[2].start()
 	c.agree(ctx, "c7", append(rest, members[2])...)
+
+	// An agency gets new keys: a new home under its name, in the place of the old one.
+	renewed := c.seat("clearing", func(r *role) { set(r); r.Sync = true })
+	list[slices.IndexFunc(list, func(m Member) bool { return m.Agency == "clearing" })].Public = renewed.pub
+	rest = []*seat{members[1], members[2], fifth}
+	c.change(ctx, "members5", list, rest)
+	members[0].stop()
+	renewed.role.Trust = list // those of the genesis are not the ones who sign now
+	renewed.start()
+	renewed.says(ctx, "imported a snapshot")
+	c.place(ctx, "d:x", rest...)
+	c.agree(ctx, "d", append(rest, renewed)...)
+	members[1].kill()
+	c.place(ctx, "e:x", members[2], fifth, renewed)
+	c.agree(ctx, "e", members[2], fifth, renewed)
 }
 
 // change submits a list of members and waits until the seats have it.

@@ -23,12 +23,20 @@
 // cannot move it, but it stands still while nothing happens, at most for [Config.Heartbeat]. An agency whose clock is
 // ahead is seen by its votes, one whose clock is behind by its proposals; both by comparison with this machine's clock,
 // so it is the majority of the agencies' Status that names the one that is off. A node whose own clock is a minute or
-// more behind the block time refuses blocks and says so.
+// more behind the council's time stops, and the error of Run says so.
 //
 // # Limits
 //
 // Consensus keys are Ed25519, which CometBFT knows: they order, and carry no legal weight. What an agency stands for it
-// signs with SM2 after Commit, which is the caller's. Databases are goleveldb, in Go for every architecture: about 4 KB a
-// block until it is pruned, with compaction in bursts. State sync believes the keys of the members that the operator
-// gives, not a height and hash copied by hand.
+// signs with SM2 after Commit, which is the caller's. State sync believes the keys of the members that the operator
+// gives, not a height and hash copied by hand. A stranger who can reach the port can occupy some of its handshakes, five
+// seconds each; keep it behind a firewall.
+//
+// Databases are goleveldb, in Go for every architecture; they cost two kilobytes a block beyond its transactions until it
+// is pruned, of which a header of half a kilobyte or so stays for the half hour in which evidence counts. The write-ahead
+// log holds the traffic of the last minute or so, and never less than 10 MB when that much has passed.
+//
+// Four nodes on one machine of four cores, batches of 100 KB every 100 ms: from Submit until all four ledgers have it
+// 46 ms at the median and 62 ms in 99 of 100; with one node dead, who is waited for at each of its turns, 180 and 440 ms.
+// A node alone lives in 7 MB of heap beyond its ledger's; with GOGC=40 four have a PSS of 30 to 39 MB each.
 package council

@@ -55,6 +55,7 @@ type role struct {
 	Retain, SnapshotEvery      int64
 	Heartbeat                  time.Duration
 	Sync                       bool
+	Trust                      []Member      // for Sync
 	Shift                      time.Duration // its clock, as far as it signs votes
 	Tolerance                  time.Duration
 	Twice                      bool  // it signs every block twice
@@ -87,7 +88,7 @@ func member(config string) error {
 		Retain: r.Retain, SnapshotEvery: r.SnapshotEvery, Heartbeat: r.Heartbeat, tolerance: r.Tolerance,
 		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level()}))}
 	if r.Sync {
-		cfg.Sync = &Sync{Fetch: fetchLight}
+		cfg.Sync = &Sync{Fetch: fetchLight, Members: r.Trust}
 	}
 	if r.Shift != 0 {
 		cfg.sign = func(s cmttypes.PrivValidator) cmttypes.PrivValidator { return shifted{s, r.Shift} }
@@ -395,6 +396,9 @@ func (s *seat) kill() {
 	err := <-s.gone
 	if s.c.t.Failed() || os.Getenv("QIONG_COUNCIL_DEBUG") == "all" {
 		s.c.t.Logf("%s (%v) said:\n%s", s.pub.Agency, err, tail(s.log.String(), 400))
+	}
+	if _, race, found := strings.Cut(s.log.String(), "WARNING: DATA RACE"); found {
+		s.c.t.Errorf("%s had a data race: %.3000s", s.pub.Agency, race)
 	}
 	s.cmd = nil
 }

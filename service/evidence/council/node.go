@@ -74,6 +74,11 @@ func Open(cfg Config) (*Node, error) {
 	if err := cfg.Genesis.check(); err != nil {
 		return nil, err
 	}
+	if cfg.Sync != nil && cfg.Sync.Members != nil {
+		if err := CheckMembers(cfg.Sync.Members); err != nil {
+			return nil, err
+		}
+	}
 	if cfg.Retain < 0 || cfg.SnapshotEvery < 0 || cfg.Heartbeat < 0 || cfg.Propose < 0 {
 		return nil, errors.New("council: Retain, SnapshotEvery, Heartbeat and Propose must not be negative")
 	}
@@ -88,21 +93,35 @@ func Open(cfg Config) (*Node, error) {
 	if n.lock, err = cfg.Home.lock(); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(filepath.Join(cfg.Home.dir, dataFolder), 0o700); err != nil {
-		return nil, unwritable(err)
+	if err := n.prepare(); err != nil {
+		_ = n.lock.Close() // nothing was written to it
+		return nil, err
 	}
-	n.app = &app{ledger: cfg.Ledger, genesis: cfg.Genesis, roster: newRoster(cfg.Genesis.Members),
+	return n, nil
+}
+
+func (n *Node) prepare() error {
+	cfg := n.cfg
+	if err := os.MkdirAll(filepath.Join(cfg.Home.dir, dataFolder), 0o700); err != nil {
+		return unwritable(err)
+	}
+	members := cfg.Genesis.Members
+	if cfg.Sync != nil && cfg.Sync.Members != nil {
+		members = cfg.Sync.Members // until the ledger knows
+	}
+	n.app = &app{ledger: cfg.Ledger, genesis: cfg.Genesis, roster: newRoster(members),
 		retain: cfg.Retain, committed: cfg.Committed, log: n.log}
 	if carrier, ok := cfg.Ledger.(Carrier); ok {
+		var err error
 		n.app.snapshots, err = openSnapshots(filepath.Join(cfg.Home.dir, snapsFolder), cfg.SnapshotEvery, carrier, n.log)
 		if err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if cfg.Metrics != nil {
-		cfg.Metrics.MustRegister(collector{n})
+		return cfg.Metrics.Register(collector{n})
 	}
-	return n, nil
+	return nil
 }
 
 func orElse(d, otherwise time.Duration) time.Duration {

@@ -58,6 +58,7 @@ func (c *Config) settings() *cmtcfg.Config {
 	p.SendRate, p.RecvRate = 64<<20, 64<<20
 
 	m := s.Mempool
+	m.Recheck = false // whatever waits is proposed next, and Apply bears it
 	m.Size, m.MaxTxsBytes, m.CacheSize, m.MaxTxBytes = maxQueue, maxQueue<<17, 4*maxQueue, MaxTx
 
 	cs := s.Consensus

@@ -44,8 +44,8 @@ type snapshots struct {
 // While somebody fetches a snapshot none is taken, so that none is removed: for so long after the last question, and in
 // all. The second bound keeps a member that asks without end from stopping the pruning.
 const (
-	usedFor    = 2 * time.Minute
-	usedAtMost = time.Hour
+	usedFor    = time.Minute
+	usedAtMost = 10 * time.Minute
 )
 
 func (s *snapshots) inUse(now time.Time) bool {
@@ -114,12 +114,12 @@ func (s *snapshots) list() []int64 {
 }
 
 // take exports the state when it is time to, and goes on writing it while the ledger moves on. While one is being
-// written or fetched the next is left out.
-func (s *snapshots) take(ctx context.Context, height int64) error {
-	if s.every == 0 || height%s.every != 0 {
+// written or fetched the next is left out. One that is due is taken at any height, and though another is fetched.
+func (s *snapshots) take(ctx context.Context, height int64, due bool) error {
+	if s.every == 0 || !due && height%s.every != 0 {
 		return nil
 	}
-	if !s.begin() {
+	if !s.begin(due) {
 		return nil
 	}
 	from, err := s.ledger.Export(ctx)
@@ -140,10 +140,10 @@ func (s *snapshots) take(ctx context.Context, height int64) error {
 	return nil
 }
 
-func (s *snapshots) begin() bool {
+func (s *snapshots) begin(due bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.writing || s.inUse(time.Now()) {
+	if s.writing || !due && s.inUse(time.Now()) {
 		return false
 	}
 	s.writing = true

@@ -62,7 +62,7 @@ func written(t *testing.T, s *snapshots, b *blob, data []byte, heights ...int64)
 	t.Helper()
 	for _, h := range heights {
 		b.data = bytes.Clone(data)
-		if err := s.take(context.Background(), h); err != nil {
+		if err := s.take(context.Background(), h, false); err != nil {
 			t.Fatal(err)
 		}
 		s.work.Wait()
@@ -177,7 +177,7 @@ func TestSnapshotsAreFewAndWhole(t *testing.T) {
 	s := openTest(t, dir, from)
 	data := random(chunkSize + 1)
 	written(t, s, from, data, 10, 20, 30)
-	if err := s.take(context.Background(), 35); err != nil || !slices.Equal(s.list(), []int64{20, 30}) || s.oldest() != 20 {
+	if err := s.take(context.Background(), 35, false); err != nil || !slices.Equal(s.list(), []int64{20, 30}) || s.oldest() != 20 {
 		t.Errorf("kept %v, %v", s.list(), err)
 	}
 	// A damaged chunk is not handed out; one half written is swept.
@@ -209,24 +209,31 @@ func TestSnapshotsAreFewAndWhole(t *testing.T) {
 func TestSnapshotsStayWhileInUse(t *testing.T) {
 	from := &blob{read: make(chan struct{})}
 	s := openTest(t, t.TempDir(), from)
-	if err := s.take(context.Background(), 10); err != nil {
+	if err := s.take(context.Background(), 10, false); err != nil {
 		t.Fatal(err)
 	}
-	if s.begin() {
+	if s.begin(false) {
 		t.Error("a second began while the first is written")
 	}
 	close(from.read)
 	s.work.Wait()
 	s.use()
 	now := time.Now()
-	if !s.inUse(now) || s.begin() {
+	if !s.inUse(now) || s.begin(false) {
 		t.Error("one was taken while the last is fetched")
+	}
+	from.data = nil
+	if err := s.take(context.Background(), 13, true); err != nil {
+		t.Fatal(err)
+	}
+	if s.work.Wait(); !slices.Equal(s.list(), []int64{10, 13}) {
+		t.Errorf("what was due was not taken: %v", s.list())
 	}
 	if s.inUse(now.Add(usedFor)) {
 		t.Error("nobody asks any more and it still counts as in use")
 	}
-	s.used = now.Add(usedAtMost)
-	if s.inUse(now.Add(usedAtMost)) {
+	s.used = s.made.Add(usedAtMost)
+	if s.inUse(s.used) {
 		t.Error("asking without end stops snapshots for good")
 	}
 }

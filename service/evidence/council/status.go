@@ -5,11 +5,10 @@ import (
 	"fmt"
 	"time"
 
+	cmtcfg "github.com/cometbft/cometbft/config"
 	cmtnode "github.com/cometbft/cometbft/node"
 	"github.com/cometbft/cometbft/types"
 	"github.com/prometheus/client_golang/prometheus"
-
-	cmtcfg "github.com/cometbft/cometbft/config"
 )
 
 // Status is what a node knows of its council. It costs little; a page may ask every second.
