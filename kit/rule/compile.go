@@ -13,8 +13,8 @@ import (
 )
 
 // MaxCost is what an evaluation of a rule, with all of its clauses, may cost at worst, in the units of CEL: about one a
-// name, a fact or an operation.
-const MaxCost = 2000
+// name, a fact, an operation or a value listed.
+const MaxCost = 1000
 
 // costModel is the revision of CEL's cost model that rules are accepted under: a later one must not refuse what a
 // council has accepted.
@@ -55,7 +55,7 @@ func Compile(r *Rule, known map[string]*Schema) (*Compiled, error) {
 		types[l.Type] = l.schema
 	}
 	env, err := r.environment(types)
-	if err != nil {
+	if err != nil { // nothing that a rule says can bring this about
 		return nil, errs.Wrap(err, errs.Internal, "规则语言无法建立", "the language of rules could not be set up")
 	}
 	if r.When != "" {

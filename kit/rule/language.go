@@ -2,6 +2,7 @@ package rule
 
 import (
 	"regexp"
+	"strings"
 	"time"
 
 	"cel.dev/cel-go/cel"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/qiongdev/qiong/kit/beijing"
 	"github.com/qiongdev/qiong/kit/errs"
+	"github.com/qiongdev/qiong/kit/lang"
 )
 
 // self is the name of the facts of the record in hand.
@@ -158,9 +160,10 @@ func (w *walk) list(e ast.Expr) error {
 	if e.Kind() != ast.ListKind || e.AsList().Size() == 0 || e.AsList().Size() > maxList {
 		return w.refuse(e, "in 之后应为 1 至 64 个值的列表", "after in there is a list of 1 to 64 values")
 	}
-	for _, item := range e.AsList().Elements() {
-		if item.Kind() != ast.LiteralKind {
-			return w.refuse(item, "列表中只能写明确的值", "a list is of plain values")
+	items := e.AsList().Elements()
+	for _, item := range items {
+		if item.Kind() != ast.LiteralKind || item.AsLiteral().Type() != items[0].AsLiteral().Type() {
+			return w.refuse(item, "列表中只能写同一种类的明确的值", "a list is of plain values of one kind")
 		}
 		if err := w.literal(item); err != nil {
 			return err
@@ -189,12 +192,18 @@ func (w *walk) constant(e ast.Expr) error {
 		"a span such as '720h' or an instant such as '2026-11-22T00:00:00.000+08:00', written out")
 }
 
-// issue is what CEL found first in an expression, in our words: CEL's own repeat the expression.
-func issue(field string, found *cel.Issues) *errs.Error {
-	e := errs.Wrap(found.Err(), errs.Invalid, "表达式有语法错误，或用了没有的名称、事实、运算，或种类不符",
-		"the expression is malformed, names something that is not there, or joins what is of different kinds")
-	if all := found.Errors(); len(all) > 0 && all[0].Location.Column() >= 0 {
-		e = e.WithOffset(int64(all[0].Location.Column()))
+// issue is what CEL found first in an expression, in our words: CEL's own, which stay in the cause, repeat the expression.
+func issue(field string, found *cel.Issues) error {
+	first := found.Errors()[0]
+	e := errs.Wrap(found.Err(), errs.Invalid, "表达式有语法错误", "the expression is malformed")
+	for _, known := range []struct{ begin, zh, en string }{
+		{"undeclared reference", "没有这个名称、函数或运算", "there is no such name, function or operator"},
+		{"undefined field", "这种记录没有这项事实", "records of this type have no such fact"},
+		{"found no matching overload", "两边的种类不符，或此种类没有这种运算", "unlike kinds are joined, or this kind has no such operation"},
+	} {
+		if strings.HasPrefix(first.Message, known.begin) {
+			e.Msg = lang.T(known.zh, known.en)
+		}
 	}
-	return e.WithField(field).WithCode(CodeExpression)
+	return e.WithField(field).WithCode(CodeExpression).WithOffset(int64(max(first.Location.Column(), 0)))
 }

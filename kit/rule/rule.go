@@ -75,16 +75,16 @@ const clauseWhen = "when"
 // ParseRule reads what [Rule.JSON] writes, and nothing else.
 func ParseRule(data []byte) (*Rule, error) {
 	r := new(Rule)
-	if err := canonical(data, MaxRule, r, r.JSON); err != nil {
+	if err := canonical(data, MaxRule, CodeRule, r, r.JSON); err != nil {
 		return nil, err
 	}
 	return r, nil
 }
 
 // canonical decodes data into v and holds it to the form that write gives it.
-func canonical(data []byte, limit int, v any, write func() ([]byte, error)) error {
-	if err := strictjson.Check(data, strictjson.Limits{Size: limit}); err != nil {
-		return err
+func canonical(data []byte, limit int, code string, v any, write func() ([]byte, error)) error {
+	if len(data) > limit {
+		return tooLarge(limit, code)
 	}
 	if err := strictjson.Unmarshal(data, v); err != nil {
 		return err
@@ -94,7 +94,7 @@ func canonical(data []byte, limit int, v any, write func() ([]byte, error)) erro
 		return err
 	}
 	if !bytes.Equal(again, data) {
-		return refuse(CodeRule, "", "不是唯一规定的写法", "not in the one form that it must have")
+		return refuse(code, "", "不是唯一规定的写法", "not in the one form that it must have")
 	}
 	return nil
 }
@@ -106,7 +106,7 @@ func (r *Rule) JSON() ([]byte, error) {
 	}
 	data, err := marshal(r)
 	if err == nil && len(data) > MaxRule {
-		err = errs.Newf(errs.TooLarge, "规则超过 %d 字节", "the rule is longer than %d bytes", MaxRule).WithCode(CodeRule)
+		err = tooLarge(MaxRule, CodeRule)
 	}
 	return data, err
 }
@@ -135,10 +135,14 @@ func (r *Rule) Validate() error {
 	case len(r.Clauses) == 0 || len(r.Clauses) > MaxClauses:
 		return errs.Newf(errs.Invalid, "应有 1 至 %d 条", "1 to %d of them", MaxClauses).WithField("clauses").WithCode(CodeRule)
 	}
-	for _, name := range slices.Sorted(maps.Keys(r.Lookups)) {
+	names := slices.Sorted(maps.Keys(r.Lookups))
+	for _, name := range names {
 		if err := r.Lookups[name].validate(name); err != nil {
 			return err
 		}
+	}
+	if alike(names) {
+		return refuse(CodeRule, "lookups", "名称不能只有大小写之别", "two names differ only in letter case")
 	}
 	if r.When != "" {
 		if err := expression(r.When, "when"); err != nil {
@@ -196,6 +200,9 @@ func expression(text, field string) error {
 				WithOffset(int64(i))
 		}
 	}
+	if i := strings.Index(text, "//"); i >= 0 {
+		return refuse(CodeExpression, field, "不能有注释：说明写在标题里", "no comments: what is to be said stands in the title").WithOffset(int64(i))
+	}
 	return nil
 }
 
@@ -221,6 +228,23 @@ func recordType(text string) bool {
 	name, version, _ := strings.Cut(text, "/")
 	n, err := strconv.ParseUint(version, 10, 31)
 	return made(name, 80) && err == nil && n > 0 && strconv.FormatUint(n, 10) == version
+}
+
+// alike reports whether two of the names differ only in letter case: strict JSON, which these names stand in, refuses that.
+func alike(names []string) bool {
+	seen := map[string]bool{}
+	for _, name := range names {
+		small := strings.ToLower(name)
+		if seen[small] {
+			return true
+		}
+		seen[small] = true
+	}
+	return false
+}
+
+func tooLarge(limit int, code string) error {
+	return errs.Newf(errs.TooLarge, "超过 %d 字节", "longer than %d bytes", limit).WithCode(code)
 }
 
 func refuse(code, field, zh, en string) *errs.Error {

@@ -34,7 +34,7 @@ type Schema struct {
 // ParseSchema reads what [Schema.JSON] writes, and nothing else.
 func ParseSchema(data []byte) (*Schema, error) {
 	s := new(Schema)
-	if err := canonical(data, MaxSize, s, s.JSON); err != nil {
+	if err := canonical(data, MaxSize, CodeSchema, s, s.JSON); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -64,6 +64,9 @@ func (s *Schema) Validate() error {
 		if _, ok := celTypes[s.Facts[name]]; !ok {
 			return refuse(CodeSchema, "facts."+name, "应为 int、time、bool、code 或 key", "int, time, bool, code or key")
 		}
+	}
+	if alike(s.names()) {
+		return refuse(CodeSchema, "facts", "名称不能只有大小写之别", "two names differ only in letter case")
 	}
 	return nil
 }
