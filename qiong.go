@@ -104,20 +104,48 @@ type Host struct {
 	// Clearance is that of the service.
 	Clearance label.Grade
 
+	// Proofs proves the acts of this house; an error of kind Unavailable where no service in it does.
+	Proofs Prove
+
 	on    []Subscription
 	every []Job
+	prove Prove
 }
 
 // Subscription has a service handle events.
 type Subscription struct {
 	Consumer string // "<service>.<name>"
-	Event    string
-	Blocks   bool // whether a dead letter holds back what follows of its key
+	Event    string // empty: every act
+	Blocks   bool   // whether a dead letter holds back what follows of its key
 	Handle   outbox.Handler
 	// Clearance is the highest grade of messages it may be told; default the service's. A consumer of several events has
 	// the lowest of theirs.
 	Clearance label.Grade
 }
+
+// Acts has every act of every service in the house handled once, in the order of its key, from the first start on: the
+// events that evidence anchors. It is for New.
+func (h *Host) Acts(name string, handle outbox.Handler) {
+	h.on = append(h.on, Subscription{Consumer: h.Name + "." + name, Handle: handle, Clearance: h.Clearance})
+}
+
+// Proof is what proves an act.
+type Proof struct {
+	Record   string // id of the record in the log
+	Type     string // of the event, with its version: approval.case.decided/1
+	Receipt  []byte // the file that anyone verifies; empty while nobody has signed
+	Original []byte // the file that the receipt's record commits to; empty where it was erased
+	Complete bool   // everyone whom the record needs has cosigned
+}
+
+// Prove returns the proofs of the acts of a producer about the thing with a key, in their order.
+type Prove func(ctx context.Context, producer, key string) ([]Proof, error)
+
+// Proves makes a service the one that answers Host.Proofs of all others. It is for New.
+func (h *Host) Proves(p Prove) { h.prove = p }
+
+// Proved returns what Proves was given, for the house.
+func (h *Host) Proved() Prove { return h.prove }
 
 // Job is a function that runs now and then.
 type Job struct {

@@ -198,7 +198,7 @@ func (h *House) move(ctx context.Context, s *qiong.Service, cfg any) error {
 	host := &qiong.Host{
 		Name: s.Name, API: h.api, Mux: h.mux, Who: h.bearer, Now: h.clock.Now, URL: h.URL, Clearance: s.Clearance,
 		Log:   h.telemetry.Log.With("service", s.Name),
-		Meter: meter(h.telemetry.Registry, s.Name),
+		Meter: meter(h.telemetry.Registry, s.Name), Proofs: h.proofs,
 	}
 	if host.Clearance == label.Ungraded {
 		host.Clearance = label.L2
@@ -252,8 +252,7 @@ func (h *House) subscribe(ctx context.Context) error {
 		}
 	}
 	for _, r := range h.rooms {
-		subs, _ := r.host.Registered()
-		for _, sub := range subs {
+		for _, sub := range h.subscriptions(r) {
 			box := producers[sub.Event]
 			if box == nil { // its producer does not live here
 				continue
@@ -264,6 +263,36 @@ func (h *House) subscribe(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// subscriptions returns those of a room, with every act spelled out.
+func (h *House) subscriptions(r *room) (all []qiong.Subscription) {
+	subs, _ := r.host.Registered()
+	for _, sub := range subs {
+		if sub.Event != "" {
+			all = append(all, sub)
+			continue
+		}
+		for _, s := range h.Services {
+			for _, e := range s.Events {
+				if e.Act {
+					sub.Event = e.Type
+					all = append(all, sub)
+				}
+			}
+		}
+	}
+	return all
+}
+
+// proofs asks the service that proves acts, if one lives here.
+func (h *House) proofs(ctx context.Context, producer, key string) ([]qiong.Proof, error) {
+	for _, r := range h.rooms {
+		if prove := r.host.Proved(); prove != nil {
+			return prove(ctx, producer, key)
+		}
+	}
+	return nil, errs.New(errs.Unavailable, "本系统没有存证服务", "no service of this house keeps evidence").WithCode("evidence.absent")
 }
 
 // URL returns where the house is reached.
@@ -362,8 +391,8 @@ func (h *House) runRoom(ctx, sagas context.Context, g *errgroup.Group, r *room) 
 	if r.host.Sagas != nil {
 		run(sagas, "sagas", r.host.Sagas.Run)
 	}
-	subs, jobs := r.host.Registered()
-	for consumer, c := range byConsumer(subs) {
+	_, jobs := r.host.Registered()
+	for consumer, c := range byConsumer(h.subscriptions(r)) {
 		in := &outbox.Inbox{Consumer: consumer, DB: r.host.DB, Bus: h.bus, Now: r.host.Now, Log: r.host.Log, Handle: c.handle, Clearance: c.clearance,
 			Context: func(ctx context.Context, m outbox.Message) context.Context { return telemetry.Extract(ctx, m.Trace) }}
 		run(ctx, "consumer "+consumer, in.Run)
