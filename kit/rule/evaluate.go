@@ -16,18 +16,9 @@ import (
 // of the types that the rule was compiled for.
 func (c *Compiled) Evaluate(facts *Facts, earlier map[string]*Facts) (receipt.Rule, error) {
 	found := receipt.Rule{Name: c.rule.Name, Version: c.rule.Version}
-	in := &activation{rule: c, facts: (*object)(facts)}
-	if facts == nil || !c.self.same(facts.schema) {
-		return found, mismatch()
-	}
-	for i := range c.lookups {
-		in.found[i] = types.NullValue
-		if f := earlier[c.lookups[i].name]; f != nil {
-			if !c.lookups[i].schema.same(f.schema) {
-				return found, mismatch()
-			}
-			in.found[i] = (*object)(f)
-		}
+	in, err := c.activation(facts, earlier)
+	if err != nil {
+		return found, err
 	}
 	if c.when != nil {
 		switch applies, ok := truth(c.when, in); {
@@ -61,6 +52,24 @@ type activation struct {
 	rule  *Compiled
 	facts *object
 	found [MaxLookups]any
+}
+
+// activation holds facts to the schemas of the rule.
+func (c *Compiled) activation(facts *Facts, earlier map[string]*Facts) (*activation, error) {
+	if facts == nil || !c.self.same(facts.schema) {
+		return nil, mismatch()
+	}
+	in := &activation{rule: c, facts: (*object)(facts)}
+	for i := range c.lookups {
+		in.found[i] = types.NullValue
+		if f := earlier[c.lookups[i].name]; f != nil {
+			if !c.lookups[i].schema.same(f.schema) {
+				return nil, mismatch()
+			}
+			in.found[i] = (*object)(f)
+		}
+	}
+	return in, nil
 }
 
 func (a *activation) ResolveName(name string) (any, bool) {
