@@ -1,4 +1,5 @@
-/** What a browser loads: the verifier, and the page's part where the page has one. */
+// What a browser loads: the verifier, and the page's part where the page has one.
+
 import { enhance } from './page.js';
 
 export * from './index.js';

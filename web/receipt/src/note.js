@@ -1,5 +1,5 @@
 import { bad, Code, moved, Refusal, tooLarge } from './refusal.js';
-import { base64Of, checkName, checkOrigin, concat, cut, isSorted, lastTime, parseBase64, parseHash, parseNumber } from './text.js';
+import { base64Of, checkName, checkOrigin, concat, cut, lastTime, parseBase64, parseHash, parseNumber } from './text.js';
 
 /** maxSize is the longest receipt, in bytes, that is read. */
 export const maxSize = 64 << 10;
@@ -34,9 +34,8 @@ export function parseNote(text) {
   const lines = parts[1].slice(0, -1).split('\n');
   if (lines.length > maxSignatures) throw bad('signatures', '签名太多', 'there are too many signatures').at(5 + maxSignatures);
   const signatures = lines.map((line, i) => moved(() => 5 + i, () => parseSignature(line)));
-  if (!isSorted(signatures.map((s) => s.name))) {
-    throw bad('signatures', '签名应按名称排列，每个名称一次', 'signatures are sorted by name, each name once');
-  }
+  const wrong = signatures.findIndex((s, i) => i > 0 && signatures[i - 1].name >= s.name);
+  if (wrong > 0) throw bad('signatures', '签名应按名称排列，每个名称一次', 'signatures are sorted by name, each name once').at(5 + wrong);
   return { checkpoint, signatures };
 }
 

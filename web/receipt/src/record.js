@@ -1,5 +1,5 @@
 import { bad } from './refusal.js';
-import { base64Of, cut, hash, isEvent, isID, isName, isSorted, isWord, lastTime, maxInt, number, parseTime, parseVersion, timeOf, value } from './text.js';
+import { base64Of, cut, hash, isEvent, isID, isName, isWord, lastTime, maxInt, number, parseTime, parseVersion, timeOf, value } from './text.js';
 
 const header = 'qiong-record/v1';
 const maxRecord = 4096;
@@ -15,16 +15,21 @@ export function parseRecord(text) {
     id: value(lines[1], 'id'),
     type: value(lines[2], 'type'),
     commitment: hash(lines[3], 'commitment'),
-    time: parseTime(value(lines[4], 'time')),
+    time: time(lines[4]),
     needs: value(lines[5], 'needs').split(','),
     rule: null,
     batch: 0n,
   };
-  if (record.time === null) throw bad('time', '不是北京时间', 'not a Beijing time');
   parseRest(record, lines.slice(6));
   check(record);
   if (marshalRecord(record) !== text) throw bad('record', '不是唯一规定的写法', 'not in the one form that it must have');
   return record;
+}
+
+function time(line) {
+  const ms = parseTime(value(line, 'time'));
+  if (ms === null) throw bad('time', '不是北京时间', 'not a Beijing time');
+  return ms;
 }
 
 /** parseRest reads the lines that may be absent. */
@@ -50,7 +55,7 @@ function check(record) {
   if (record.time < 0 || record.time > lastTime) throw bad('time', '超出 1970 至 9999 年', 'not within the years 1970 to 9999');
   if (record.needs.length > maxNeeds) throw bad('needs', '应为 1 至 16 个名称', '1 to 16 names');
   if (record.batch > maxInt) throw bad('batch', '超出范围', 'out of range');
-  if (!record.needs.every(isName) || !isSorted(record.needs)) {
+  if (!record.needs.every((name, i) => isName(name) && (i === 0 || record.needs[i - 1] < name))) {
     throw bad('needs', '名称应按次序排列，不重复', 'names, sorted, none of them twice');
   }
   if (record.rule) checkRule(record.rule);

@@ -115,9 +115,6 @@ export function checkOrigin(origin) {
   }
 }
 
-/** isSorted reports whether names stand in the order of their bytes, none of them twice. */
-export const isSorted = (names) => names.every((name, i) => i === 0 || names[i - 1] < name);
-
 const beijing = 8 * 60 * 60 * 1000; // ms ahead of UTC
 
 /** lastTime is 9999-12-31T23:59:59.999+08:00, the last time that a record or a cosignature may name, in ms. */
