@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"cel.dev/cel-go/cel"
+
 	"github.com/qiongdev/qiong/kit/errs"
 )
 
@@ -185,5 +187,27 @@ func TestSearches(t *testing.T) {
 	}
 	if all := c.Searches(facts(t, small["b/1"], `{"x":1,"k":"`+keyA+`"}`)); all != nil {
 		t.Errorf("of another type: %v", all)
+	}
+}
+
+// Over the limit of cost a clause fails. No rule that was compiled gets there, so here the limit is lowered.
+func TestCostFailsTheClause(t *testing.T) {
+	r := about("facts.x == 7 && facts.y == -2 && facts.yes")
+	c, f := compile(t, r, small), facts(t, small["a/1"], factsA)
+	env, err := r.environment(schemas(small))
+	if err != nil {
+		t.Fatal(err)
+	}
+	checked, found := env.Compile(r.Clauses[0].Holds)
+	if found.Err() != nil {
+		t.Fatal(found.Err())
+	}
+	for limit, want := range map[uint64]string{2: "failed c", c.Cost(): "passed"} {
+		if c.clauses[0], err = env.Program(checked, cel.CostLimit(limit)); err != nil {
+			t.Fatal(err)
+		}
+		if got := outcome(t, c, f, nil); got != want {
+			t.Errorf("with a limit of %d: %s, want %s", limit, got, want)
+		}
 	}
 }

@@ -83,6 +83,7 @@ func TestParseRefuses(t *testing.T) {
 		{"a short key", with(keyA, "AAAA"), "k"},
 		{"a key without padding", with(keyA, keyA[:43]), "k"},
 		{"a key in the other alphabet", with(keyA, "_"+keyA[1:]), "k"},
+		{"a key over two lines", with(keyA, keyA[:20]+`\n`+keyA[20:]), "k"},
 		{"a key with spare bits", with(keyA, keyA[:42]+"B="), "k"},
 		{"an object", with(`"x":7`, `"x":{"x":7}`), "x"},
 	} {
