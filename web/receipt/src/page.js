@@ -3,6 +3,7 @@
 
 import { parse } from './receipt.js';
 import { Refusal } from './refusal.js';
+import { prepare } from './sm.js';
 import { style } from './style.js';
 import { parseTrust } from './trust.js';
 import { refused, result, said } from './verdict.js';
@@ -41,6 +42,7 @@ export function enhance(section) {
   });
   if (document.adoptedStyleSheets) document.adoptedStyleSheets = [...document.adoptedStyleSheets, style()];
   section.hidden = false;
+  setTimeout(prepare, 300); // once the page stands
   check(); // a browser that goes back in history has kept the files
 }
 

@@ -2,6 +2,7 @@
 export function style() {
   const sheet = new CSSStyleSheet();
   sheet.replaceSync(`
+    #verify label { margin-top: .7rem; }
     #verify #drop { border: 2px dashed #8a93a5; border-radius: .5rem; padding: 1rem; margin: .8rem 0; text-align: center; }
     #verify #drop.over { border-style: solid; border-color: var(--brand, #0b5cab); background: var(--ground, #f4f6f9); }
     #verify #verdict { display: block; }

@@ -41,8 +41,8 @@ function headline(tone, tag, words) {
 const strong = (text) => el('strong', {}, text);
 const list = (say, names) => names.join(say('comma'));
 
-/** clock returns a time for people: 2026-11-22 20:11:57.123 +08:00. */
-const clock = (time) => time.replace('T', ' ').replace('+', ' +');
+/** clock returns a time for people: 2026-11-22 20:11:57.123 +08:00, whole seconds without a fraction. */
+const clock = (time) => time.replace('T', ' ').replace('.000', '').replace('+', ' +');
 const time = (text) => el('time', { datetime: text }, clock(text));
 
 function facts(say, r) {
