@@ -42,7 +42,9 @@ func Compile(r *Rule, known map[string]*Schema) (*Compiled, error) {
 	if _, err := r.JSON(); err != nil {
 		return nil, err
 	}
-	c := &Compiled{rule: r}
+	own := *r // what the caller does with the rule hereafter does not matter
+	own.Lookups, own.Clauses = maps.Clone(r.Lookups), slices.Clone(r.Clauses)
+	c := &Compiled{rule: &own}
 	var err error
 	if c.self, err = find(known, r.For, "for"); err != nil {
 		return nil, err
@@ -50,11 +52,11 @@ func Compile(r *Rule, known map[string]*Schema) (*Compiled, error) {
 	if err := c.resolve(known); err != nil {
 		return nil, err
 	}
-	types := schemas{r.For: c.self}
+	provider := schemas{r.For: c.self}
 	for _, l := range c.lookups {
-		types[l.Type] = l.schema
+		provider[l.Type] = l.schema
 	}
-	env, err := r.environment(types)
+	env, err := r.environment(provider)
 	if err != nil { // nothing that a rule says can bring this about
 		return nil, errs.Wrap(err, errs.Internal, "规则语言无法建立", "the language of rules could not be set up")
 	}
@@ -138,7 +140,7 @@ func (sizes) EstimateCallCost(string, string, *cost.AstNode, []cost.AstNode) *co
 	return nil
 }
 
-// Rule returns the rule that was compiled.
+// Rule returns the rule that was compiled. It must not be changed.
 func (c *Compiled) Rule() *Rule { return c.rule }
 
 // Cost returns what an evaluation may cost at worst.

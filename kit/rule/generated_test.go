@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"cel.dev/cel-go/cel"
@@ -151,6 +152,29 @@ func TestCostIsBounded(t *testing.T) {
 			t.Errorf("%s: cost %d, estimated %d", r.Name, most, c.Cost())
 		}
 	}
+}
+
+// One compilation serves many at once.
+func TestManyAtOnce(t *testing.T) {
+	c := compile(t, ends(), small)
+	var records []*Facts
+	var want []string
+	s := &source{*rand.NewPCG(3, 4)}
+	for range 200 {
+		f, _ := s.records(t, c)
+		records, want = append(records, f), append(want, outcome(t, c, f, nil))
+	}
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for i, f := range records {
+				if r, err := c.Evaluate(f, nil); err != nil || strings.TrimSpace(string(r.Outcome)+" "+r.Clause) != want[i] {
+					t.Errorf("%s: %+v, %v, alone %s", f.JSON(), r, err, want[i])
+				}
+			}
+		})
+	}
+	all.Wait()
 }
 
 // FuzzCompile: no expression makes compiling or evaluating panic, and two compilations come to the same.

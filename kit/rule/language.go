@@ -1,6 +1,7 @@
 package rule
 
 import (
+	"errors"
 	"regexp"
 	"strings"
 	"time"
@@ -59,12 +60,12 @@ func named(ids []string) (all []*env.Overload) {
 }
 
 // environment returns CEL as the expressions of a rule have it.
-func (r *Rule) environment(types schemas) (*cel.Env, error) {
+func (r *Rule) environment(provider schemas) (*cel.Env, error) {
 	options := []cel.EnvOption{
 		cel.StdLib(cel.StdLibSubset(language)),
-		cel.CustomTypeProvider(types), cel.CustomTypeAdapter(types),
+		cel.CustomTypeProvider(provider), cel.CustomTypeAdapter(provider),
 		cel.Variable(self, cel.ObjectType(r.For)),
-		cel.ParserRecursionLimit(maxDepth), cel.ParserExpressionSizeLimit(MaxExpression), cel.ParserErrorRecoveryLimit(0),
+		cel.ParserRecursionLimit(maxDepth), cel.ParserExpressionSizeLimit(MaxExpression), cel.ParserErrorRecoveryLimit(1),
 		cel.CostModelVersion(costModel),
 	}
 	for name, lookup := range r.Lookups {
@@ -192,14 +193,16 @@ func (w *walk) constant(e ast.Expr) error {
 		"a span such as '720h' or an instant such as '2026-11-22T00:00:00.000+08:00', written out")
 }
 
-// issue is what CEL found first in an expression, in our words: CEL's own, which stay in the cause, repeat the expression.
+// issue is what CEL found first in an expression, in our words: CEL's own repeat parts of it, and stay in the cause.
 func issue(field string, found *cel.Issues) error {
 	first := found.Errors()[0]
-	e := errs.Wrap(found.Err(), errs.Invalid, "表达式有语法错误", "the expression is malformed")
+	e := errs.Wrap(errors.New(first.Message), errs.Invalid, "表达式有语法错误", "the expression is malformed")
 	for _, known := range []struct{ begin, zh, en string }{
 		{"undeclared reference", "没有这个名称、函数或运算", "there is no such name, function or operator"},
 		{"undefined field", "这种记录没有这项事实", "records of this type have no such fact"},
 		{"found no matching overload", "两边的种类不符，或此种类没有这种运算", "unlike kinds are joined, or this kind has no such operation"},
+		{"max recursion depth", "嵌套过深", "it is nested too deep"},
+		{"expression recursion limit", "嵌套过深", "it is nested too deep"},
 	} {
 		if strings.HasPrefix(first.Message, known.begin) {
 			e.Msg = lang.T(known.zh, known.en)
