@@ -1,4 +1,4 @@
-import { bad, Code, moved, Refusal, tooLarge } from './refusal.js';
+import { bad, moved } from './refusal.js';
 import { base64Of, checkName, checkOrigin, concat, cut, lastTime, parseBase64, parseHash, parseNumber } from './text.js';
 
 /** maxSize is the longest receipt, in bytes, that is read. */
@@ -43,7 +43,7 @@ export function parseNote(text) {
 function parseSignature(line) {
   const parts = line.startsWith(dash) ? cut(line.slice(dash.length), ' ') : null;
   const raw = parts && parseBase64(parts[1]);
-  if (!raw || raw.length !== 4 + 8 + 64) throw new Refusal(Code.syntax, '不是签名行', 'not the line of a signature');
+  if (!raw || raw.length !== 4 + 8 + 64) throw bad('', '不是签名行', 'not the line of a signature');
   const seconds = new DataView(raw.buffer, raw.byteOffset).getBigUint64(4);
   if (seconds > BigInt(lastTime) / 1000n) throw bad('signature', '时间超出范围', 'its time is out of range');
   checkName(parts[0]);
@@ -59,5 +59,3 @@ export function marshalNote(note) {
   });
   return `${checkpointText(note.checkpoint)}\n${lines.join('')}`;
 }
-
-export const tooLargeReceipt = () => tooLarge(`回执超过 ${maxSize} 字节`, `the receipt is longer than ${maxSize} bytes`);

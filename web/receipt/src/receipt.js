@@ -1,6 +1,6 @@
-import { marshalNote, maxSize, parseNote, tooLargeReceipt } from './note.js';
+import { marshalNote, maxSize, parseNote } from './note.js';
 import { marshalRecord, parseRecord } from './record.js';
-import { bad, moved } from './refusal.js';
+import { bad, moved, tooLarge } from './refusal.js';
 import { base64Of, bytesOf, cut, hash, number, parseBase64, parseHash, textOf, toBytes } from './text.js';
 
 const header = 'c2sp.org/tlog-proof@v1\n';
@@ -12,7 +12,7 @@ const maxPath = 63; // a tree has at most 2^63 leaves
  */
 export function parse(data) {
   const bytes = bytesOf(data);
-  if (bytes.length > maxSize) throw tooLargeReceipt();
+  if (bytes.length > maxSize) throw tooLarge(`回执超过 ${maxSize} 字节`, `the receipt is longer than ${maxSize} bytes`);
   const text = textOf(bytes);
   if (!text.startsWith(header)) throw bad('', '不是回执', 'not a receipt').at(1);
   const parts = cut(text.slice(header.length), '\n\n');
