@@ -1,0 +1,176 @@
+package node
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/qiongdev/qiong/kit/gm"
+	"github.com/qiongdev/qiong/kit/receipt"
+	"github.com/qiongdev/qiong/kit/sqldb"
+	"github.com/qiongdev/qiong/service/evidence/council"
+	"github.com/qiongdev/qiong/service/evidence/ledger"
+)
+
+const (
+	cosignBack  = time.Hour // how old a checkpoint may be that is still cosigned, the newest aside
+	cosignBatch = 256       // checkpoints signed in one transaction of the database
+	retryPause  = 5 * time.Second
+)
+
+// cosigner signs what the council has decided and this ledger has committed.
+type cosigner struct {
+	agency string
+	db     sqldb.DB
+	ledger *ledger.Ledger
+	key    func(pub *gm.PublicKey) (crypto.Signer, error)
+	log    *slog.Logger
+
+	pem    string // of the key that signer has
+	signer *receipt.Signer
+}
+
+// run cosigns until ctx ends. A key that is missing, or a signer's failure, is logged and tried again: the agency goes on
+// ordering meanwhile, and owes its signature.
+func (c *cosigner) run(ctx context.Context) {
+	done, err := c.begin(ctx)
+	for ctx.Err() == nil {
+		grown, again := c.ledger.Log().Grown(), make(<-chan time.Time)
+		if err == nil {
+			done, err = c.catchUp(ctx, done)
+		}
+		if err != nil && ctx.Err() == nil {
+			c.log.Warn("couldn't cosign", "agency", c.agency, "size", done, "err", err)
+			grown, again, err = nil, time.After(retryPause), nil
+		}
+		select {
+		case <-ctx.Done():
+		case <-grown:
+		case <-again:
+		}
+	}
+}
+
+// begin returns the size beyond which checkpoints are to be cosigned.
+func (c *cosigner) begin(ctx context.Context) (uint64, error) {
+	done, err := c.ledger.Log().CosignedUpTo(ctx, c.agency)
+	if err != nil {
+		return 0, err
+	}
+	old, err := sqldb.Value[int64](ctx, c.db, "SELECT size FROM log_checkpoint WHERE at < $1 AND size < $2 ORDER BY size DESC LIMIT 1",
+		time.Now().Add(-cosignBack).UnixMilli(), int64(c.ledger.Log().Last().Size))
+	if errors.Is(err, sqldb.ErrNoRows) {
+		return done, nil
+	}
+	return max(done, uint64(old)), err
+}
+
+// catchUp cosigns the checkpoints beyond a size, in their order, and returns how far it came. Where the agency has no vote
+// there is nothing for it to stand behind.
+func (c *cosigner) catchUp(ctx context.Context, done uint64) (uint64, error) {
+	for {
+		points, err := c.points(ctx, done)
+		if err != nil || len(points) == 0 {
+			return done, err
+		}
+		signer, err := c.current()
+		if err != nil {
+			return done, err
+		}
+		if signer == nil {
+			return points[len(points)-1].checkpoint.Size, nil
+		}
+		if err := c.sign(ctx, signer, points); err != nil {
+			return done, err
+		}
+		done = points[len(points)-1].checkpoint.Size
+	}
+}
+
+// sign cosigns these checkpoints. They are stored as Relaxed: what a power cut takes is signed anew.
+func (c *cosigner) sign(ctx context.Context, signer *receipt.Signer, points []point) error {
+	signed := make(map[uint64]receipt.Signature, len(points))
+	for _, p := range points {
+		if p.passed {
+			continue
+		}
+		s, err := signer.Cosign(p.checkpoint, time.Now())
+		if err != nil {
+			return err
+		}
+		signed[p.checkpoint.Size] = s
+	}
+	return c.db.Write(ctx, sqldb.Relaxed, func(tx *sqldb.Tx) error {
+		for size, s := range signed {
+			if err := c.ledger.Log().Cosigned(ctx, tx, size, s); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// point is a checkpoint of the log. One that was passed is a step of an import, at which the council never stood: no two
+// blocks have the same time.
+type point struct {
+	checkpoint receipt.Checkpoint
+	at         int64
+	passed     bool
+}
+
+// points returns the next checkpoints beyond a size.
+func (c *cosigner) points(ctx context.Context, size uint64) ([]point, error) {
+	points, err := sqldb.All(ctx, c.db, func(s sqldb.Scanner) (p point, err error) {
+		var n int64
+		var root []byte
+		err = s.Scan(&n, &root, &p.at)
+		p.checkpoint.Origin, p.checkpoint.Size = c.ledger.Log().Origin(), uint64(n)
+		copy(p.checkpoint.Root[:], root)
+		return p, err
+	}, "SELECT size, root, at FROM log_checkpoint WHERE size > $1 ORDER BY size LIMIT $2", int64(size), cosignBatch+1)
+	for i := range points[:max(len(points)-1, 0)] {
+		points[i].passed = points[i].at == points[i+1].at
+	}
+	return points[:min(len(points), cosignBatch)], err
+}
+
+// current returns the signer with the key that the policy in force names; nil where it has this agency not sign.
+func (c *cosigner) current() (*receipt.Signer, error) {
+	m := member(c.ledger.Policy(), c.agency)
+	if m == nil || !m.Votes {
+		return nil, nil
+	}
+	if c.signer != nil && c.pem == m.Cosigning {
+		return c.signer, nil
+	}
+	pub, err := gm.ParsePublicKeyPEM([]byte(m.Cosigning))
+	if err != nil {
+		return nil, err
+	}
+	key, err := c.key(pub)
+	if err != nil {
+		return nil, err
+	}
+	signer, err := receipt.NewSigner(c.agency, key)
+	if err != nil {
+		return nil, err
+	}
+	c.pem, c.signer = m.Cosigning, signer
+	c.log.Info("cosigning", "agency", c.agency, "key", signer.KeyID())
+	return signer, nil
+}
+
+// member returns an agency as a policy has it; nil where it has none of the name.
+func member(p *ledger.Policy, agency string) *council.Member {
+	if p == nil {
+		return nil
+	}
+	i := slices.IndexFunc(p.Members, func(m council.Member) bool { return m.Agency == agency })
+	if i < 0 {
+		return nil
+	}
+	return &p.Members[i]
+}

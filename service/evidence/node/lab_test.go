@@ -1,0 +1,353 @@
+package node
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/qiongdev/qiong"
+	"github.com/qiongdev/qiong/house"
+	"github.com/qiongdev/qiong/kit/beijing"
+	"github.com/qiongdev/qiong/kit/gm"
+	"github.com/qiongdev/qiong/kit/lang"
+	"github.com/qiongdev/qiong/kit/receipt"
+	"github.com/qiongdev/qiong/kit/sqldb"
+	"github.com/qiongdev/qiong/kit/sqldb/sqlite"
+	"github.com/qiongdev/qiong/kit/tlog"
+	"github.com/qiongdev/qiong/service/evidence/council"
+	"github.com/qiongdev/qiong/service/evidence/ledger"
+)
+
+// The test binary is also the program: one process a node, as in the real thing.
+const programEnv = "QIONG_TEST_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(programEnv) != "" {
+		house.Main(services, nil)
+	}
+	os.Exit(m.Run())
+}
+
+func openSQLite(path string) (sqldb.DB, error) {
+	db, err := sqlite.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	return db, nil
+}
+
+// services have the commands where the real program has them.
+var services = []*qiong.Service{{Name: "evidence", Commands: Commands(openSQLite)}}
+
+// run runs `qiong evidence …` in this process.
+func run(args ...string) (out string, err error) {
+	var stdout, stderr bytes.Buffer
+	code := house.Execute(context.Background(), services, nil, &qiong.Console{In: strings.NewReader(""), Out: &stdout, Err: &stderr},
+		append([]string{"--lang", "en", "evidence"}, args...), nil)
+	if code != 0 {
+		return stdout.String(), fmt.Errorf("exit %d: %s", code, &stderr)
+	}
+	return stdout.String(), nil
+}
+
+func must(t testing.TB, args ...string) string {
+	t.Helper()
+	out, err := run(args...)
+	if err != nil {
+		t.Fatalf("evidence %s: %v", strings.Join(args, " "), err)
+	}
+	return out
+}
+
+// refused runs a command that must fail with these words.
+func refused(t testing.TB, words string, args ...string) {
+	t.Helper()
+	out, err := run(args...)
+	if err == nil || !strings.Contains(err.Error(), words) {
+		t.Errorf("evidence %s: %q, %v; want an error with %q", strings.Join(args, " "), out, err, words)
+	}
+}
+
+// lab is a council of agencies in processes, and a gateway.
+type lab struct {
+	t       testing.TB
+	dir     string
+	gateway *gm.PrivateKey
+	seats   []*seat
+}
+
+// seat is an agency.
+type seat struct {
+	t         testing.TB
+	name, dir string
+	url       string
+	args      []string // of its node
+	cmd       *exec.Cmd
+	stdin     io.Closer
+	client    *Client
+	log       *tlog.Client
+}
+
+var four = []string{"clearing", "customs", "forex", "tax"}
+
+func newLab(t testing.TB, agencies ...string) *lab {
+	t.Helper()
+	l := &lab{t: t, dir: t.TempDir()}
+	var err error
+	if l.gateway, err = gm.GenerateKey(); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(l.dir, "house.pem"), string(l.gateway.PublicKey().PEM()))
+	args := []string{"init", "--chain", "hainan-trade", "--gateway", "house=" + filepath.Join(l.dir, "house.pem"), "--out", l.dir}
+	for _, name := range agencies {
+		args = append(args, l.seat(name, name).public())
+	}
+	must(t, args...)
+	return l
+}
+
+// seat makes an agency's home in a folder.
+func (l *lab) seat(name, folder string) *seat {
+	l.t.Helper()
+	s := &seat{t: l.t, name: name, dir: filepath.Join(l.dir, folder), url: "http://" + freePort(l.t)}
+	must(l.t, "key", "--agency", name, "--home", s.dir, "--p2p", freePort(l.t), "--http", s.url)
+	s.client = NewClient(s.url, lang.EN)
+	var err error
+	if s.log, err = tlog.NewClient(s.url, nil); err != nil {
+		l.t.Fatal(err)
+	}
+	s.args = []string{"--genesis", filepath.Join(l.dir, "genesis.json")}
+	l.seats = append(l.seats, s)
+	return s
+}
+
+func (s *seat) public() string { return filepath.Join(s.dir, publicFile) }
+
+func write(t testing.TB, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// freePort returns an address that was free a moment ago.
+func freePort(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func (l *lab) start() {
+	for _, s := range l.seats {
+		s.start()
+	}
+}
+
+// start starts the agency's node and waits for its line.
+func (s *seat) start() {
+	s.t.Helper()
+	args := append([]string{"--lang", "en", "evidence", "node", "--with-parent", "--home", s.dir}, s.args...)
+	cmd := exec.Command(os.Args[0], args...)
+	cmd.Env = append(os.Environ(), programEnv+"=1")
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	logged, err := os.OpenFile(s.dir+".log", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer logged.Close()
+	cmd.Stderr = logged
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.cmd, s.stdin = cmd, stdin
+	s.t.Cleanup(func() { s.end(syscall.SIGKILL) })
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil || line != "node of "+s.name+" at "+s.url+"\n" {
+		s.t.Fatalf("the node of %s said %q, %v: %s", s.name, line, err, s.tail())
+	}
+}
+
+// tail is the end of what the node logged.
+func (s *seat) tail() string {
+	data, _ := os.ReadFile(s.dir + ".log")
+	return string(data[max(0, len(data)-3000):])
+}
+
+// end ends the node by a signal and waits for it.
+func (s *seat) end(signal syscall.Signal) (err error) {
+	if s.cmd == nil {
+		return nil
+	}
+	_ = s.cmd.Process.Signal(signal) // it may be gone
+	err = s.cmd.Wait()
+	s.cmd = nil
+	return err
+}
+
+// submission returns a record to be sent.
+func submission(id string) ledger.Submission {
+	return ledger.Submission{ID: id, Type: "approval.case.decided/1", Commitment: receipt.Commit([]byte(id)), Time: beijing.At(time.Now())}
+}
+
+func batch(t testing.TB, gateway string, key crypto.Signer, ids ...string) []byte {
+	t.Helper()
+	var b ledger.Batch
+	for _, id := range ids {
+		b.Records = append(b.Records, submission(id))
+	}
+	tx, err := ledger.NewBatch(gateway, key, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tx
+}
+
+// until waits until f returns true, asking it again and again; the errors on the way are the last one's.
+func until(ctx context.Context, t testing.TB, what string, f func() (bool, error)) {
+	t.Helper()
+	for tick := time.Tick(20 * time.Millisecond); ; {
+		ok, err := f()
+		if ok {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("%s: not in time; %v", what, err)
+		case <-tick:
+		}
+	}
+}
+
+func deadline(t testing.TB, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// place submits records to the seats by turns until the first of them has them, and returns the size of the log then.
+func (l *lab) place(ctx context.Context, seats []*seat, ids ...string) uint64 {
+	l.t.Helper()
+	tx, turn := batch(l.t, "house", l.gateway, ids...), 0
+	var size uint64
+	until(ctx, l.t, "ordering "+ids[0], func() (bool, error) {
+		err := seats[turn%len(seats)].client.Submit(ctx, tx)
+		turn++
+		if err != nil {
+			return false, err
+		}
+		short, cancel := context.WithTimeout(ctx, 3*time.Second)
+		defer cancel()
+		size, err = seats[(turn-1)%len(seats)].find(short, ids[len(ids)-1])
+		return err == nil, err
+	})
+	return size
+}
+
+// find waits until the seat serves a cosigned log with a record, and returns its size.
+func (s *seat) find(ctx context.Context, id string) (uint64, error) {
+	after := uint64(0)
+	for {
+		entries, size, err := s.records(ctx, after)
+		if err != nil {
+			return 0, err
+		}
+		for _, e := range entries {
+			if e == id {
+				return size, nil
+			}
+		}
+		if _, err := s.log.Notes(ctx, size, 2*time.Second); err != nil {
+			return 0, err
+		}
+		after = size
+		if ctx.Err() != nil {
+			return 0, ctx.Err()
+		}
+	}
+}
+
+// records returns the ids of the records from an index on under the newest note, and the log's size there.
+func (s *seat) records(ctx context.Context, from uint64) (ids []string, size uint64, err error) {
+	note, err := s.log.Checkpoint(ctx)
+	if err != nil {
+		return nil, from, nilIfUnsigned(err)
+	}
+	size = note.Checkpoint.Size
+	for at := from; at < size; {
+		entries, err := s.log.Entries(ctx, at, size)
+		if err != nil {
+			return nil, size, err
+		}
+		for _, e := range entries {
+			r, err := receipt.ParseRecord(e)
+			if err != nil {
+				return nil, size, err
+			}
+			ids = append(ids, r.ID)
+		}
+		at += uint64(len(entries))
+	}
+	return ids, max(size, from), nil
+}
+
+// nilIfUnsigned passes over that nothing is cosigned yet.
+func nilIfUnsigned(err error) error {
+	if strings.Contains(err.Error(), "404") || strings.Contains(err.Error(), "no such thing") || strings.Contains(err.Error(), "503") {
+		return nil
+	}
+	return err
+}
+
+// cosigned waits until each seat serves its own cosignature of a checkpoint of the size or beyond, all of one root, and
+// verifies them by the trust file.
+func (l *lab) cosigned(ctx context.Context, size uint64, seats ...*seat) {
+	l.t.Helper()
+	want := fmt.Sprint(size)
+	for _, s := range seats {
+		until(ctx, l.t, s.name+" cosigning "+want, func() (bool, error) {
+			n, err := s.noteAt(ctx, size)
+			if err != nil || n == nil {
+				return false, err
+			}
+			return len(n.Signatures) == 1 && n.Signatures[0].Name == s.name, fmt.Errorf("signatures %v", n.Signatures)
+		})
+	}
+}
+
+// noteAt returns the seat's note of a size; nil where it has none.
+func (s *seat) noteAt(ctx context.Context, size uint64) (*receipt.Note, error) {
+	notes, err := s.log.Notes(ctx, size-1, time.Second)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range notes {
+		if n.Checkpoint.Size == size {
+			return n, nil
+		}
+	}
+	return nil, nil
+}
+
+var _ = council.MaxTx
