@@ -23,6 +23,7 @@ type edge struct {
 	partial [][]byte // by level of tiles
 	full    []tile   // that became full since take
 	from    []bool   // by level: whether the partial tile has changed since take
+	hasher  merkle.Hasher
 }
 
 func (e *edge) clone() *edge {
@@ -33,9 +34,12 @@ func (e *edge) clone() *edge {
 	return c
 }
 
-// add appends a leaf.
-func (e *edge) add(data []byte) {
-	e.tree.Add(data, func(n merkle.Node, h merkle.Hash) {
+// add appends a leaf with its data.
+func (e *edge) add(data []byte) { e.append(e.hasher.Leaf(data)) }
+
+// append appends a leaf with its hash.
+func (e *edge) append(leaf merkle.Hash) {
+	e.tree.Append(leaf, func(n merkle.Node, h merkle.Hash) {
 		if n.Level%merkle.TileHeight != 0 {
 			return
 		}

@@ -107,6 +107,11 @@ func (l *Log) Receipt(ctx context.Context, index, size uint64) (*receipt.Receipt
 // Check computes the log anew, from every entry up to every checkpoint's root, and returns an error with CodeBroken
 // that says what is not as it was. progress, which may be nil, is told how many entries are done.
 func (l *Log) Check(ctx context.Context, progress func(done, size uint64)) error {
+	return l.CheckFrom(ctx, 0, progress)
+}
+
+// CheckFrom is Check for a log whose entries before first have expired: of them the hashes are held to the roots.
+func (l *Log) CheckFrom(ctx context.Context, first uint64, progress func(done, size uint64)) error {
 	last := l.Last()
 	points, err := l.pointsFrom(ctx, 0)
 	if err != nil {
@@ -114,15 +119,12 @@ func (l *Log) Check(ctx context.Context, progress func(done, size uint64)) error
 	}
 	e := &edge{tree: &merkle.Range{}}
 	for at := uint64(0); at < last.Size; {
-		entries, err := l.Entries(ctx, at, 1024)
+		leaves, err := l.leaves(ctx, at, first, last.Size)
 		if err != nil {
 			return err
 		}
-		if len(entries) == 0 {
-			return broken(fmt.Sprintf("日志缺少条目 %d", at), fmt.Sprintf("the log lacks entry %d", at))
-		}
-		for _, entry := range entries[:min(uint64(len(entries)), last.Size-at)] {
-			e.add(entry.Data)
+		for _, leaf := range leaves {
+			e.append(leaf)
 			at++
 			if points, err = l.checkPoint(ctx, points, e.tree); err != nil {
 				return err
@@ -136,6 +138,58 @@ func (l *Log) Check(ctx context.Context, progress func(done, size uint64)) error
 		}
 	}
 	return nil
+}
+
+// leaves returns the hashes of the next leaves: of the entries themselves, or, before first, those that are kept of them.
+func (l *Log) leaves(ctx context.Context, at, first, size uint64) ([]merkle.Hash, error) {
+	if at < first {
+		nodes := make([]merkle.Node, min(merkle.TileWidth-at%merkle.TileWidth, first-at))
+		for i := range nodes {
+			nodes[i].Index = at + uint64(i)
+		}
+		return l.reader(ctx, size)(nodes)
+	}
+	n := min(size-at, 1024)
+	entries, err := l.Entries(ctx, at, int(n))
+	if err != nil {
+		return nil, err
+	}
+	if uint64(len(entries)) != n {
+		return nil, l.lacks(ctx, at, n)
+	}
+	leaves := make([]merkle.Hash, n)
+	var h merkle.Hasher
+	for i, e := range entries {
+		leaves[i] = h.Leaf(e.Data)
+	}
+	return leaves, nil
+}
+
+// lacks names the first entry that is missing among n.
+func (l *Log) lacks(ctx context.Context, at, n uint64) error {
+	have, err := sqldb.All(ctx, l.db, func(s sqldb.Scanner) (idx int64, err error) { return idx, s.Scan(&idx) },
+		"SELECT idx FROM log_entry WHERE idx >= $1 AND idx < $2 ORDER BY idx", int64(at), int64(at+n))
+	if err != nil {
+		return err
+	}
+	for _, idx := range have {
+		if uint64(idx) != at {
+			break
+		}
+		at++
+	}
+	return broken(fmt.Sprintf("日志缺少条目 %d", at), fmt.Sprintf("the log lacks entry %d", at))
+}
+
+// Expire deletes up to limit entries before first and reports how many there were. Their hashes stay, so that what was
+// proved before is proved for ever, and CheckFrom still holds the log to them.
+func (l *Log) Expire(ctx context.Context, tx *sqldb.Tx, first uint64, limit int) (int64, error) {
+	return tx.Exec(ctx, `DELETE FROM log_entry WHERE idx IN (SELECT idx FROM log_entry WHERE idx < $1 ORDER BY idx LIMIT $2)`, int64(first), limit)
+}
+
+// RangeAt returns the right edge that the log had at a size: to what further leaves are appended to come to later roots.
+func (l *Log) RangeAt(ctx context.Context, size uint64) (*merkle.Range, error) {
+	return merkle.ReadRange(size, l.reader(ctx, size))
 }
 
 // pointsFrom returns the next checkpoints beyond size.
