@@ -8,6 +8,7 @@ import (
 	"github.com/qiongdev/qiong/kit/table/mysql"
 	"github.com/qiongdev/qiong/kit/table/postgres"
 	"github.com/qiongdev/qiong/service/approval"
+	"github.com/qiongdev/qiong/service/evidence"
 	"github.com/qiongdev/qiong/service/exchange"
 	"github.com/qiongdev/qiong/service/sandbox"
 	"github.com/qiongdev/qiong/tool/apply"
@@ -24,6 +25,7 @@ var services = []*qiong.Service{
 	sandbox.Service,
 	approval.Service,
 	exchange.New(map[string]table.Opener{"mysql": mysql.Open, "postgres": postgres.Open}),
+	evidence.New(),
 }
 
 var tools = []*qiong.Tool{

@@ -39,8 +39,8 @@ type Page struct {
 	Lang   lang.Lang
 	Title  string
 	At     string // the Link it belongs to
-	Who    string
-	Script string // path of its script; none where empty
+	Who    string // empty where nobody was asked
+	Script string // path of its script, an ES module; none where empty
 	query  url.Values
 }
 
@@ -85,6 +85,16 @@ func (s *Site) Handle(show Show, roles ...auth.Role) http.HandlerFunc {
 			err = show(w, r, Page{Site: s, Lang: language(w, r), Who: who.Name, query: r.URL.Query()}, who)
 		}
 		if err != nil {
+			s.Fail(w, r, err)
+		}
+	}
+}
+
+// Public serves show to everyone; nobody is asked who they are.
+func (s *Site) Public(show Show) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "private, no-store")
+		if err := show(w, r, Page{Site: s, Lang: language(w, r), query: r.URL.Query()}, nil); err != nil {
 			s.Fail(w, r, err)
 		}
 	}

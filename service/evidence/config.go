@@ -1,0 +1,63 @@
+package evidence
+
+import (
+	_ "embed"
+	"net/url"
+	"time"
+
+	"github.com/qiongdev/qiong/kit/errs"
+	"github.com/qiongdev/qiong/kit/receipt"
+)
+
+//go:embed config.go
+var configSource string
+
+// Config is the section "evidence".
+type Config struct {
+	// The log's name, which stands in every receipt; cannot be changed later. With a council, the council's.
+	Origin string `koanf:"origin" zh:"日志名称，写在每张回执里，以后不能更改。有理事会时为理事会的名称。"`
+	// Under what name this house signs.
+	Name string `koanf:"name" zh:"本系统签名所用的名称。"`
+	// Addresses of the agencies' nodes. Empty: this house orders alone (log mode).
+	Nodes []string `koanf:"nodes" zh:"各部门节点的地址。留空则由本系统单独排序（日志模式）。"`
+	// File with the agencies' public keys, trust.pem, from the council's founding.
+	Trust string `koanf:"trust" zh:"各部门公钥文件 trust.pem，理事会成立时产生。"`
+	// How long records are gathered before they are ordered together, with a council.
+	Gather time.Duration `koanf:"gather" zh:"有理事会时，记录攒多久一起排序。"`
+	// Records waiting to be ordered at which no more are taken from other systems.
+	Backlog int `koanf:"backlog" zh:"待排序的记录达到此数时，暂不接收其他系统的记录。"`
+	// How long the originals of acts are kept for their holders; then they are erased. 0: until they are erased by hand.
+	Originals time.Duration `koanf:"originals" zh:"办理事项的原文为当事人保存多久，到期清除；0 为不自动清除。"`
+}
+
+// Defaults is the configuration nobody changed.
+var Defaults = Config{Origin: "qiong.local", Name: "house", Gather: 100 * time.Millisecond, Backlog: 200_000}
+
+// Validate implements the check that package config calls.
+func (c *Config) Validate() error {
+	bad := func(field, zh, en string) error {
+		return errs.New(errs.Invalid, zh, en).WithField("evidence." + field)
+	}
+	if err := receipt.CheckOrigin(c.Origin); err != nil {
+		return bad("origin", "须为 1 至 200 个可见 ASCII 字符，不含 +", "must be 1 to 200 visible ASCII characters without '+'")
+	}
+	if err := receipt.CheckName(c.Name); err != nil {
+		return bad("name", "须为小写字母、数字、点、斜线和连字符", "must be of lower-case letters, digits, '.', '/' and '-'")
+	}
+	for _, n := range c.Nodes {
+		if u, err := url.Parse(n); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			return bad("nodes", "须为 http 或 https 地址", "must be http or https addresses")
+		}
+	}
+	switch {
+	case len(c.Nodes) > 0 && c.Trust == "":
+		return bad("trust", "有理事会时须给出各部门的公钥文件", "a council's public keys are needed")
+	case c.Gather <= 0 || c.Gather > 5*time.Second:
+		return bad("gather", "应在 5 秒以内", "must be at most 5 seconds")
+	case c.Backlog < 1:
+		return bad("backlog", "应为正整数", "must be a positive number")
+	case c.Originals < 0:
+		return bad("originals", "不能为负", "must not be negative")
+	}
+	return nil
+}

@@ -1,0 +1,260 @@
+package evidence
+
+import (
+	"context"
+	"crypto/rand"
+	"embed"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/qiongdev/qiong"
+	"github.com/qiongdev/qiong/kit/beijing"
+	"github.com/qiongdev/qiong/kit/errs"
+	"github.com/qiongdev/qiong/kit/gm"
+	"github.com/qiongdev/qiong/kit/ident"
+	"github.com/qiongdev/qiong/kit/keys"
+	"github.com/qiongdev/qiong/kit/lang"
+	"github.com/qiongdev/qiong/kit/outbox"
+	"github.com/qiongdev/qiong/kit/receipt"
+	"github.com/qiongdev/qiong/kit/sqldb"
+	"github.com/qiongdev/qiong/kit/tlog"
+	"github.com/qiongdev/qiong/service/evidence/ledger"
+)
+
+//go:embed tables/*.sql
+var tables embed.FS
+
+// New returns the evidence service, with further commands below its own.
+func New(more ...*qiong.Tool) *qiong.Service {
+	return &qiong.Service{
+		Name:         "evidence",
+		Doc:          lang.T("存证：办理的每件事都有回执，任何人可离线核验", "evidence: every act has a receipt that anyone verifies offline"),
+		Needs:        qiong.DB | qiong.Keys,
+		Tables:       sqldb.Files(tables),
+		Config:       &Defaults,
+		ConfigSource: configSource,
+		Commands:     append(commands(), more...),
+		New: func(ctx context.Context, h *qiong.Host, cfg any) (qiong.Runner, error) {
+			return newEvidence(ctx, h, *cfg.(*Config))
+		},
+	}
+}
+
+// Evidence is the service.
+type Evidence struct {
+	host    *qiong.Host
+	cfg     Config
+	store   store
+	log     *tlog.Log
+	trust   *receipt.Trust // of this log
+	council []string       // the agencies whose quorum counts; none in log mode
+	sealer  *gm.Sealer
+	key     *keys.Key // with which this house signs
+	wake    chan struct{}
+	orderer orderer
+	metrics metrics
+}
+
+// orderer gets records into the log: alone, or by a council.
+type orderer interface {
+	// Run orders what waits until ctx ends.
+	Run(ctx context.Context) error
+	// Put takes in records from another system. They are safe when it returns.
+	Put(ctx context.Context, records []ledger.Submission) error
+	// Ready says why nothing can be ordered at the moment; nil where it can.
+	Ready() error
+}
+
+type metrics struct {
+	records  prometheus.Counter
+	waiting  prometheus.GaugeFunc
+	size     prometheus.GaugeFunc
+	owed     *prometheus.GaugeVec   // records that an agency has not cosigned yet
+	liars    *prometheus.CounterVec // wrong roots, by agency
+	receipts prometheus.Counter
+}
+
+func newEvidence(ctx context.Context, h *qiong.Host, cfg Config) (*Evidence, error) {
+	x := &Evidence{host: h, cfg: cfg, store: store{h.DB}, wake: make(chan struct{}, 1)}
+	for set, files := range map[string]fs.FS{"tlog": tlog.Tables(), "ledger": ledger.Tables()} {
+		if err := h.DB.Migrate(ctx, set, files); err != nil {
+			return nil, err
+		}
+	}
+	if err := x.store.name(ctx, cfg.Origin); err != nil {
+		return nil, err
+	}
+	var err error
+	if x.sealer, err = h.Keys.Sealer("evidence.originals"); err != nil {
+		return nil, err
+	}
+	if x.key, err = h.Keys.Signer("evidence.signing"); err != nil {
+		return nil, err
+	}
+	if len(cfg.Nodes) == 0 {
+		err = x.openAlone(ctx)
+	} else {
+		err = x.openCouncil(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := x.measure(); err != nil {
+		return nil, err
+	}
+	h.Acts("acts", x.handle)
+	h.Proves(x.prove)
+	h.Every("originals", time.Hour, x.eraseOld)
+	x.routes()
+	x.pages()
+	return x, nil
+}
+
+// openAlone makes this house the operator of the log.
+func (x *Evidence) openAlone(ctx context.Context) error {
+	a, err := newAlone(ctx, x)
+	if err != nil {
+		return err
+	}
+	x.log, x.orderer = a.ledger.Log(), a
+	x.trust, err = receipt.NewTrust([]receipt.Key{{Name: x.cfg.Name, Origin: x.cfg.Origin, Role: receipt.Operator, Public: x.key.PublicKey()}})
+	return err
+}
+
+// openCouncil makes this house a gateway of a council.
+func (x *Evidence) openCouncil(ctx context.Context) error {
+	text, err := os.ReadFile(x.cfg.Trust)
+	if err != nil {
+		return errs.New(errs.Invalid, "读不到各部门的公钥文件", "the file with the agencies' keys cannot be read").WithField("evidence.trust")
+	}
+	if x.trust, err = receipt.ParseTrust(text); err != nil {
+		return fmt.Errorf("evidence.trust: %w", err)
+	}
+	x.council = x.trust.Council(x.cfg.Origin, beijing.At(x.host.Now()))
+	if len(x.council) == 0 {
+		return errs.New(errs.Invalid, "公钥文件中没有此日志的部门", "no agency of this log is in the file of keys").WithField("evidence.origin")
+	}
+	x.trust.Precompute()
+	if x.log, err = tlog.Open(ctx, x.host.DB, x.cfg.Origin); err != nil {
+		return err
+	}
+	x.orderer, err = newFollower(x)
+	return err
+}
+
+func (x *Evidence) measure() error {
+	x.metrics = metrics{
+		records:  prometheus.NewCounter(prometheus.CounterOpts{Name: "records_total", Help: "Records put into the log."}),
+		receipts: prometheus.NewCounter(prometheus.CounterOpts{Name: "receipts_total", Help: "Receipts handed out."}),
+		owed:     prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "owed_records", Help: "Records that a name has not cosigned yet."}, []string{"name"}),
+		liars:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "wrong_roots_total", Help: "Signed roots that are not the log's."}, []string{"name"}),
+		waiting: prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "waiting_records", Help: "Records that wait to be ordered."}, func() float64 {
+			n, err := x.store.countWaiting(context.Background())
+			if err != nil {
+				return -1
+			}
+			return float64(n)
+		}),
+		size: prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "log_size", Help: "Records in the log."}, func() float64 { return float64(x.log.Last().Size) }),
+	}
+	for _, c := range []prometheus.Collector{x.metrics.records, x.metrics.receipts, x.metrics.owed, x.metrics.liars, x.metrics.waiting, x.metrics.size} {
+		if err := x.host.Meter.Register(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// handle takes in an act of the house, in the transaction that records its message.
+func (x *Evidence) handle(ctx context.Context, tx *sqldb.Tx, m outbox.Message) error {
+	o := receipt.Original{Data: m.Payload}
+	if _, err := rand.Read(o.Salt[:]); err != nil {
+		return err
+	}
+	id := m.Producer + "-" + strings.ToLower(ident.String(m.ID))
+	typ := fmt.Sprintf("%s/%d", m.Type, m.Version)
+	a := act{id: id, producer: m.Producer, key: m.Key, typ: typ, acceptedAt: x.host.Now().UnixMilli(),
+		submission: ledger.Submission{ID: id, Type: typ, Commitment: o.Commitment(), Time: beijing.Time(m.At)},
+		original:   x.sealer.Seal(o.Marshal(), []byte("evidence/"+id))}
+	if err := x.fits(&a.submission); err != nil {
+		return err
+	}
+	row, err := a.row()
+	if err != nil {
+		return err
+	}
+	tx.OnCommit(x.nudge)
+	return tx.Insert(ctx, row)
+}
+
+// fits returns nil where a submission can be a record of any log.
+func (x *Evidence) fits(s *ledger.Submission) error {
+	r := receipt.Record{ID: s.ID, Type: s.Type, Commitment: s.Commitment, Time: s.Time, Needs: []string{x.cfg.Name}, Batch: s.Batch}
+	_, err := r.Marshal()
+	return err
+}
+
+// nudge wakes the orderer.
+func (x *Evidence) nudge() {
+	select {
+	case x.wake <- struct{}{}:
+	default:
+	}
+}
+
+// eraseOld erases originals that were kept long enough.
+func (x *Evidence) eraseOld(ctx context.Context) error {
+	if x.cfg.Originals == 0 {
+		return nil
+	}
+	n, err := x.store.eraseBefore(ctx, x.host.Now().Add(-x.cfg.Originals).UnixMilli())
+	if n > 0 {
+		x.host.Log.Info("originals were erased", "count", n)
+	}
+	return err
+}
+
+// Run implements qiong.Runner.
+func (x *Evidence) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return x.orderer.Run(ctx) })
+	g.Go(func() error { return x.watch(ctx) })
+	return g.Wait()
+}
+
+// Ready implements qiong.Readier.
+func (x *Evidence) Ready() error { return nil } // acts wait in the table while nobody orders
+
+// signers are the names whose cosignatures this log can have.
+func (x *Evidence) signers() []string {
+	names := slices.Clone(x.council)
+	if len(names) == 0 {
+		names = []string{x.cfg.Name}
+	}
+	return names
+}
+
+// watch keeps the gauges of what is owed.
+func (x *Evidence) watch(ctx context.Context) error {
+	tick := time.NewTicker(2 * time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		for _, name := range x.signers() {
+			if upTo, err := x.log.CosignedUpTo(ctx, name); err == nil {
+				x.metrics.owed.WithLabelValues(name).Set(float64(x.log.Last().Size - upTo))
+			}
+		}
+	}
+}

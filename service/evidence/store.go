@@ -1,0 +1,116 @@
+package evidence
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/qiongdev/qiong/kit/errs"
+	"github.com/qiongdev/qiong/kit/sqldb"
+	"github.com/qiongdev/qiong/service/evidence/ledger"
+)
+
+// act is a row of that table.
+type act struct {
+	id, producer, key, typ string
+	submission             ledger.Submission
+	original               []byte // sealed
+	acceptedAt, placedAt   int64
+	refused                string
+}
+
+type store struct{ db sqldb.DB }
+
+var intoAct = sqldb.NewInto("act", "id", "producer", "akey", "type", "submission", "original", "accepted_at", "placed_at", "refused")
+
+func (a *act) row() (sqldb.Insert, error) {
+	text, err := json.Marshal(a.submission)
+	if err != nil {
+		return sqldb.Insert{}, err
+	}
+	original := a.original
+	if original == nil {
+		original = []byte{}
+	}
+	return intoAct.Row(a.id, a.producer, a.key, a.typ, string(text), original, a.acceptedAt, a.placedAt, a.refused), nil
+}
+
+const actColumns = "id, producer, akey, type, submission, original, accepted_at, placed_at, refused"
+
+func scanAct(s sqldb.Scanner) (a act, err error) {
+	var text string
+	if err := s.Scan(&a.id, &a.producer, &a.key, &a.typ, &text, &a.original, &a.acceptedAt, &a.placedAt, &a.refused); err != nil {
+		return a, err
+	}
+	return a, json.Unmarshal([]byte(text), &a.submission)
+}
+
+// name gives the log its name for good.
+func (s store) name(ctx context.Context, origin string) error {
+	if _, err := s.db.Exec(ctx, sqldb.Durable, "INSERT INTO log_name (id, origin) VALUES (1, $1) ON CONFLICT (id) DO NOTHING", origin); err != nil {
+		return err
+	}
+	have, err := sqldb.Value[string](ctx, s.db, "SELECT origin FROM log_name WHERE id = 1")
+	if err == nil && have != origin {
+		err = errs.New(errs.Conflict, "日志名称与数据目录中的不同，不能更改", "the log in the data folder has another name, which cannot be changed").WithField("evidence.origin")
+	}
+	return err
+}
+
+// waiting returns acts that are not in the log yet, beyond an id, oldest first.
+func (s store) waiting(ctx context.Context, after string, limit int) ([]act, error) {
+	return sqldb.All(ctx, s.db, scanAct, "SELECT "+actColumns+" FROM act WHERE placed_at = 0 AND refused = '' AND id > $1 ORDER BY id LIMIT $2", after, limit)
+}
+
+func (s store) countWaiting(ctx context.Context) (int64, error) {
+	return sqldb.Value[int64](ctx, s.db, "SELECT count(*) FROM act WHERE placed_at = 0 AND refused = ''")
+}
+
+// placed marks acts as being in the log.
+func placed(ctx context.Context, tx *sqldb.Tx, at int64, ids []string) error {
+	for _, id := range ids {
+		if _, err := tx.Exec(ctx, "UPDATE act SET placed_at = $1 WHERE id = $2 AND placed_at = 0", at, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// refuse puts acts aside that the ledger will not have.
+func (s store) refuse(ctx context.Context, reason string, ids ...string) error {
+	return s.db.Write(ctx, sqldb.Durable, func(tx *sqldb.Tx) error {
+		for _, id := range ids {
+			if _, err := tx.Exec(ctx, "UPDATE act SET refused = $1 WHERE id = $2 AND placed_at = 0", reason, id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// about returns the acts of a producer about the thing with a key, in their order.
+func (s store) about(ctx context.Context, producer, key string) ([]act, error) {
+	return sqldb.All(ctx, s.db, scanAct, "SELECT "+actColumns+" FROM act WHERE producer = $1 AND akey = $2 ORDER BY id LIMIT 1000", producer, key)
+}
+
+// find returns the act with an id; sqldb.ErrNoRows where there is none.
+func (s store) find(ctx context.Context, id string) (act, error) {
+	return scanAct(s.db.QueryRow(ctx, "SELECT "+actColumns+" FROM act WHERE id = $1", id))
+}
+
+// list returns acts beyond an id, newest first.
+func (s store) list(ctx context.Context, before string, limit int) ([]act, error) {
+	if before == "" {
+		return sqldb.All(ctx, s.db, scanAct, "SELECT "+actColumns+" FROM act ORDER BY accepted_at DESC, id DESC LIMIT $1", limit)
+	}
+	return sqldb.All(ctx, s.db, scanAct, `SELECT `+actColumns+` FROM act WHERE (accepted_at, id) < (SELECT accepted_at, id FROM act WHERE id = $1)
+		ORDER BY accepted_at DESC, id DESC LIMIT $2`, before, limit)
+}
+
+// erase removes originals: of one act, or of all that were accepted before a time.
+func (s store) erase(ctx context.Context, id string) (int64, error) {
+	return s.db.Exec(ctx, sqldb.Durable, "UPDATE act SET original = $1 WHERE id = $2 AND length(original) > 0", []byte{}, id)
+}
+
+func (s store) eraseBefore(ctx context.Context, at int64) (int64, error) {
+	return s.db.Exec(ctx, sqldb.Durable, "UPDATE act SET original = $1 WHERE accepted_at < $2 AND placed_at > 0 AND length(original) > 0", []byte{}, at)
+}
