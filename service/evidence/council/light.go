@@ -130,12 +130,17 @@ func (t *trusted) State(ctx context.Context, height uint64) (sm.State, error) {
 	}, nil
 }
 
-// block asks member after member for a block until one has it and it holds, or ctx ends.
+var errRefused = errors.New("the block is refused")
+
+// block asks member after member for a block until one has it and it holds, or ctx ends; one that is not there yet may
+// come. When more than a third of the members tell of a block that does not hold, it is not going to: it is from before
+// the present members were.
 func (t *trusted) block(ctx context.Context, height int64) (*cmttypes.LightBlock, error) {
 	pause := time.NewTicker(500 * time.Millisecond)
 	defer pause.Stop()
 	for {
 		var problems []error
+		refused := 0
 		for _, m := range t.members {
 			if m.Node == t.self {
 				continue
@@ -145,6 +150,12 @@ func (t *trusted) block(ctx context.Context, height int64) (*cmttypes.LightBlock
 				return block, nil
 			}
 			problems = append(problems, fmt.Errorf("%s: %w", m.Agency, err))
+			if errors.Is(err, errRefused) {
+				refused++
+			}
+		}
+		if 3*refused > len(t.members) {
+			return nil, fmt.Errorf("couldn't believe block %d: %w", height, errors.Join(problems...))
 		}
 		select {
 		case <-ctx.Done():
@@ -167,7 +178,10 @@ func (t *trusted) from(ctx context.Context, m Member, height int64) (*cmttypes.L
 	if err != nil {
 		return nil, err
 	}
-	return block, t.check(block, height)
+	if err := t.check(block, height); err != nil {
+		return nil, fmt.Errorf("%w: %w", errRefused, err)
+	}
+	return block, nil
 }
 
 // check holds a block to the height asked for, and to the signatures of more than two thirds of keys that are all members'.

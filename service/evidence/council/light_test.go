@@ -146,6 +146,12 @@ func TestStateFromTheNextMember(t *testing.T) {
 	if asked["tax"] != 0 || asked["forex"] != 6 {
 		t.Errorf("asked %v", asked)
 	}
+	trust.fetch = func(_ context.Context, _ Member, height int64) ([]byte, error) {
+		return c.block(height, four, four[:2]), nil
+	}
+	if _, err := trust.AppHash(ctx, 7); !errors.Is(err, errRefused) {
+		t.Errorf("when nobody's holds: %v", err)
+	}
 	ended, stop := context.WithCancel(ctx)
 	stop()
 	trust.fetch = func(context.Context, Member, int64) ([]byte, error) { return nil, errors.New("away") }
