@@ -59,6 +59,13 @@ func (a *Approval) routes() {
 	httpapi.Handle(a.host.API, op("GET", "/cases/{id}/picture", "draw-case", "办件流程图（Mermaid）", "Draw a case (Mermaid)", func(o *httpapi.Operation) {
 		o.Produces, o.Grade = "text/plain", label.L2
 	}), a.picture)
+	httpapi.Register(a.host.API, op("GET", "/cases/{id}/receipt", "get-receipts", "办件各事项的回执与原文", "The receipts of a case's acts, with their originals"), a.getReceipts)
+	httpapi.Handle(a.host.API, op("GET", "/cases/{id}/receipt/{record}", "download-receipt", "下载回执文件", "Download a receipt", func(o *httpapi.Operation) {
+		o.Produces, o.Grade = "text/plain", label.L1
+	}), a.receiptFile(false))
+	httpapi.Handle(a.host.API, op("GET", "/cases/{id}/original/{record}", "download-original", "下载原文文件", "Download an original", func(o *httpapi.Operation) {
+		o.Produces, o.Grade = "text/plain", label.L2
+	}), a.receiptFile(true))
 	httpapi.Register(a.host.API, op("GET", "/notices", "list-notices", "我的通知", "My notices"), a.listNotices)
 	httpapi.Handle(a.host.API, op("POST", "/callbacks/{agency}", "callback", "部门回调（SM2 签名）", "An agency's callback (signed with SM2)", public, status(204), func(o *httpapi.Operation) {
 		o.Grade = label.L1 // of the answer, which has nothing in it

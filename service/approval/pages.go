@@ -1,6 +1,7 @@
 package approval
 
 import (
+	"context"
 	"embed"
 	"encoding/hex"
 	"encoding/json"
@@ -170,7 +171,37 @@ func (a *Approval) casePage(w http.ResponseWriter, r *http.Request, p pages.Page
 		Case                 CaseView
 		Matter, Tone, Reason string
 		Line                 []mark
-	}{p, v, a.matterTitle(c).In(p.Lang), v.Status.tone(), reasonText(v.Reason).In(p.Lang), line(p, c, m, in, v)})
+		Receipts             []receiptRow
+	}{p, v, a.matterTitle(c).In(p.Lang), v.Status.tone(), reasonText(v.Reason).In(p.Lang), line(p, c, m, in, v), a.receipts(r.Context(), p, c.ID)})
+}
+
+// receiptRow is the receipt of an act as the page shows it.
+type receiptRow struct{ Record, Title, State, Tone string }
+
+// receipts returns those of a case; none where no service keeps evidence, or it can't be asked now.
+func (a *Approval) receipts(ctx context.Context, p pages.Page, id string) (rows []receiptRow) {
+	proofs, err := a.host.Proofs(ctx, a.host.Name, id)
+	if err != nil {
+		return nil
+	}
+	for _, f := range proofs {
+		row := receiptRow{Record: f.Record, Title: f.Type}
+		for _, e := range events {
+			if f.Type == fmt.Sprintf("%s/%d", e.Type, e.Version) {
+				row.Title = e.Doc.In(p.Lang)
+			}
+		}
+		switch stateOf(f) {
+		case "complete":
+			row.State, row.Tone = p.Say("应签者均已签署", "all have signed"), "good"
+		case "provisional":
+			row.State, row.Tone = p.Say("尚有应签者未签", "some still owe"), "busy"
+		default:
+			row.State, row.Tone, row.Record = p.Say("等待签署", "waiting"), "busy", ""
+		}
+		rows = append(rows, row)
+	}
+	return rows
 }
 
 func reasonText(reason string) lang.Text {

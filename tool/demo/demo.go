@@ -66,7 +66,7 @@ func run(ctx context.Context, c *qiong.Console, _ []string) (err error) {
 		return err
 	}
 	say(c, "琼已启动：%s\n数据目录：%s\n\n提交“企业开办”申请（部门由沙箱代答，签发的均为样例）：\n\n", "Qiong is up: %s\ndata folder: %s\n\nSubmitting \"open an enterprise\" (the sandbox answers for the agencies; what it issues is fake):\n\n", house.URL, house.Data)
-	if err := submit(ctx, c, &client.Client{URL: house.URL, Token: token, Lang: c.Lang}, body); err != nil || once {
+	if err := submit(ctx, c, &client.Client{URL: house.URL, Token: token, Lang: c.Lang}, body, house.Data); err != nil || once {
 		return err
 	}
 	say(c, "\n看页面（链接只能用一次）：%s\n接口文档：%s/api/\n指标：    %s/metrics\n再提交一件：QIONG_TOKEN=%s qiong apply --url %s FILE\n\n按 Ctrl-C 结束。\n",
@@ -86,7 +86,7 @@ func application(path string, c *qiong.Console) ([]byte, error) {
 	return apply.Read(path, c.In)
 }
 
-func submit(ctx context.Context, c *qiong.Console, house *client.Client, body []byte) error {
+func submit(ctx context.Context, c *qiong.Console, house *client.Client, body []byte, data string) error {
 	made, err := apply.Submit(ctx, house, body, "demo")
 	if err != nil {
 		return err
@@ -102,6 +102,12 @@ func submit(ctx context.Context, c *qiong.Console, house *client.Client, body []
 	if last.Status != "decided" {
 		return errs.Newf(errs.Conflict, "办件未获办结：%s", "the case was not decided: %s", last.StatusText)
 	}
+	kept, err := apply.Keep(ctx, house, made.ID, data)
+	if err != nil {
+		return err
+	}
+	say(c, "\n回执：%s（%s）\n离线核验：qiong-verify verify %s --data %s\n", "\nreceipt: %s (%s)\nverify it offline: qiong-verify verify %s --data %s\n",
+		kept.Receipt, kept.State(c.Lang), kept.Receipt, kept.Original)
 	return nil
 }
 
