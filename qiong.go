@@ -110,6 +110,8 @@ type Host struct {
 	on    []Subscription
 	every []Job
 	prove Prove
+
+	children []Child
 }
 
 // Subscription has a service handle events.
@@ -172,6 +174,23 @@ func (h *Host) Subscribe(s Subscription) {
 func (h *Host) Every(name string, period time.Duration, f func(ctx context.Context) error) {
 	h.every = append(h.every, Job{Name: name, Period: period, Run: f})
 }
+
+// Child is a process of this very program, in a process group of its own.
+type Child struct {
+	Name string   // unique in its service
+	Args []string // after the program's name
+}
+
+// Child has the house keep a process of this program running while it runs itself: started after the house listens,
+// started again when it ends, with longer and longer pauses, and ended with the house by SIGTERM, then SIGKILL. The house
+// holds its standard input open, so that a child that watches for its end outlives nobody, however the house dies; on
+// Linux the kernel kills it then. What it writes goes to the log. It is for New.
+func (h *Host) Child(name string, args ...string) {
+	h.children = append(h.children, Child{Name: name, Args: args})
+}
+
+// Children returns what Child has registered, for the house.
+func (h *Host) Children() []Child { return h.children }
 
 // Registered returns what On and Every have registered, for the house.
 func (h *Host) Registered() ([]Subscription, []Job) { return h.on, h.every }

@@ -67,9 +67,10 @@ type House struct {
 
 // room is a service with what it was given.
 type room struct {
-	service *qiong.Service
-	host    *qiong.Host
-	runner  qiong.Runner
+	service  *qiong.Service
+	host     *qiong.Host
+	runner   qiong.Runner
+	children []*child
 }
 
 // Sections lists what a house of these services can be told.
@@ -126,6 +127,9 @@ func (h *House) open(ctx context.Context, cfg *config.Config) (err error) {
 		return err
 	}
 	if err := h.subscribe(ctx); err != nil {
+		return err
+	}
+	if err := h.raise(); err != nil {
 		return err
 	}
 	h.measure()
@@ -399,6 +403,9 @@ func (h *House) runRoom(ctx, sagas context.Context, g *errgroup.Group, r *room) 
 	}
 	for _, j := range jobs {
 		h.every(ctx, g, name+"."+j.Name, j.Period, j.Run)
+	}
+	for _, c := range r.children {
+		run(ctx, "child "+c.Name, c.run)
 	}
 	if r.host.DB != nil {
 		h.every(ctx, g, name+".idempotency", time.Hour, func(ctx context.Context) error { return idem.Clean(ctx, r.host.DB, h.clock.Now()) })

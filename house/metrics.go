@@ -25,6 +25,9 @@ func (h *House) measure() {
 		if r.host.Sagas != nil {
 			measureSagas(m, r.host)
 		}
+		if len(r.children) > 0 {
+			m.MustRegister(childCollector(r.children))
+		}
 	}
 }
 
