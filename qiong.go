@@ -87,18 +87,20 @@ type Drainer interface {
 
 // Host is what a service may use. What it did not ask for in Needs is nil.
 type Host struct {
-	Name  string // of the service
-	DB    sqldb.DB
-	Sagas *engine.Engine
-	Box   *outbox.Box // the message table of DB
-	Blobs *blob.Store
-	Keys  *keys.Ring
-	API   *httpapi.API   // operations below /api/<name>/
-	Mux   *http.ServeMux // pages below /<name>/
-	Who   auth.Authenticator
-	Now   func() time.Time // never steps back
-	Log   *slog.Logger
-	Meter prometheus.Registerer // registers with the service's name as prefix
+	Name string // of the service
+	// Folder returns a folder of the service's own in the data folder, which it makes where there is none.
+	Folder func() (string, error)
+	DB     sqldb.DB
+	Sagas  *engine.Engine
+	Box    *outbox.Box // the message table of DB
+	Blobs  *blob.Store
+	Keys   *keys.Ring
+	API    *httpapi.API   // operations below /api/<name>/
+	Mux    *http.ServeMux // pages below /<name>/
+	Who    auth.Authenticator
+	Now    func() time.Time // never steps back
+	Log    *slog.Logger
+	Meter  prometheus.Registerer // registers with the service's name as prefix
 	// URL returns where this house is reached, such as "http://127.0.0.1:8460", once it listens.
 	URL func() string
 	// Clearance is that of the service.

@@ -203,6 +203,10 @@ func (h *House) move(ctx context.Context, s *qiong.Service, cfg any) error {
 		Name: s.Name, API: h.api, Mux: h.mux, Who: h.bearer, Now: h.clock.Now, URL: h.URL, Clearance: s.Clearance,
 		Log:   h.telemetry.Log.With("service", s.Name),
 		Meter: meter(h.telemetry.Registry, s.Name), Proofs: h.proofs,
+		Folder: func() (string, error) {
+			dir := filepath.Join(h.Config.Data, s.Name)
+			return dir, os.MkdirAll(dir, 0o700)
+		},
 	}
 	if host.Clearance == label.Ungraded {
 		host.Clearance = label.L2
