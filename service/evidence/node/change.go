@@ -119,7 +119,9 @@ func (c *Change) unsigned(now *ledger.Policy) (names []string, need int) {
 
 // differences says what a policy changes, for whoever is to sign it.
 func differences(now, next *ledger.Policy) (all []lang.Text) {
-	say := func(zh, en string, args ...any) { all = append(all, lang.T(fmt.Sprintf(zh, args...), fmt.Sprintf(en, args...))) }
+	say := func(zh, en string, args ...any) {
+		all = append(all, lang.T(fmt.Sprintf(zh, args...), fmt.Sprintf(en, args...)))
+	}
 	for _, m := range next.Members {
 		memberDifference(member(now, m.Agency), m, say)
 	}

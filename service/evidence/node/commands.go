@@ -204,7 +204,7 @@ func readPublics(files []string) ([]council.Public, error) {
 // inFile puts the file's name before an error's field.
 func inFile(file string, err error) error {
 	e := *errs.As(err)
-	e.Field = strings.TrimSuffix(file+" "+e.Field, " ")
+	e.Field = strings.TrimSpace(file + " " + e.Field)
 	return &e
 }
 
@@ -322,13 +322,14 @@ func nodeConfig(c *qiong.Console) (cfg Config, err error) {
 		return cfg, err
 	}
 	var genesis []byte
-	if file, _ := c.Flags.GetString("genesis"); file != "" {
+	file, _ := c.Flags.GetString("genesis")
+	if file != "" {
 		if genesis, err = readFile(file); err != nil {
 			return cfg, err
 		}
 	}
 	if cfg.Genesis, err = cfg.Home.Found(genesis); err != nil {
-		return cfg, err
+		return cfg, inFile(file, err)
 	}
 	cfg.Listen, _ = c.Flags.GetString("listen")
 	cfg.P2P, _ = c.Flags.GetString("p2p")

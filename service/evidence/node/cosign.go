@@ -19,6 +19,7 @@ const (
 	cosignBack  = time.Hour // how old a checkpoint may be that is still cosigned, the newest aside
 	cosignBatch = 256       // checkpoints signed in one transaction of the database
 	retryPause  = 5 * time.Second
+	behindPause = 100 * time.Millisecond
 )
 
 // cosigner signs what the council has decided and this ledger has committed.
@@ -27,6 +28,7 @@ type cosigner struct {
 	db     sqldb.DB
 	ledger *ledger.Ledger
 	key    func(pub *gm.PublicKey) (crypto.Signer, error)
+	behind func() bool // the node is catching up: there are newer checkpoints than it knows
 	log    *slog.Logger
 
 	pem    string // of the key that signer has
@@ -39,12 +41,16 @@ func (c *cosigner) run(ctx context.Context) {
 	done, err := c.begin(ctx)
 	for ctx.Err() == nil {
 		grown, again := c.ledger.Log().Grown(), make(<-chan time.Time)
+		behind := c.behind()
 		if err == nil {
-			done, err = c.catchUp(ctx, done)
+			done, err = c.catchUp(ctx, done, behind)
 		}
-		if err != nil && ctx.Err() == nil {
+		switch {
+		case err != nil && ctx.Err() == nil:
 			c.log.Warn("couldn't cosign", "agency", c.agency, "size", done, "err", err)
 			grown, again, err = nil, time.After(retryPause), nil
+		case behind:
+			again = time.After(behindPause)
 		}
 		select {
 		case <-ctx.Done():
@@ -70,9 +76,9 @@ func (c *cosigner) begin(ctx context.Context) (uint64, error) {
 
 // catchUp cosigns the checkpoints beyond a size, in their order, and returns how far it came. Where the agency has no vote
 // there is nothing for it to stand behind.
-func (c *cosigner) catchUp(ctx context.Context, done uint64) (uint64, error) {
+func (c *cosigner) catchUp(ctx context.Context, done uint64, behind bool) (uint64, error) {
 	for {
-		points, err := c.points(ctx, done)
+		points, err := c.points(ctx, done, behind)
 		if err != nil || len(points) == 0 {
 			return done, err
 		}
@@ -113,16 +119,17 @@ func (c *cosigner) sign(ctx context.Context, signer *receipt.Signer, points []po
 	})
 }
 
-// point is a checkpoint of the log. One that was passed is a step of an import, at which the council never stood: no two
-// blocks have the same time.
+// point is a checkpoint of the log, and whether it is passed over: since it is old and not the newest; or since it is a
+// step of an import, at which the council never stood: no two blocks have the same time.
 type point struct {
 	checkpoint receipt.Checkpoint
 	at         int64
 	passed     bool
 }
 
-// points returns the next checkpoints beyond a size.
-func (c *cosigner) points(ctx context.Context, size uint64) ([]point, error) {
+// points returns the next checkpoints beyond a size. Where the node is behind an old one is not the newest, and if none
+// follows it yet it is left for later.
+func (c *cosigner) points(ctx context.Context, size uint64, behind bool) ([]point, error) {
 	points, err := sqldb.All(ctx, c.db, func(s sqldb.Scanner) (p point, err error) {
 		var n int64
 		var root []byte
@@ -131,10 +138,15 @@ func (c *cosigner) points(ctx context.Context, size uint64) ([]point, error) {
 		copy(p.checkpoint.Root[:], root)
 		return p, err
 	}, "SELECT size, root, at FROM log_checkpoint WHERE size > $1 ORDER BY size LIMIT $2", int64(size), cosignBatch+1)
-	for i := range points[:max(len(points)-1, 0)] {
-		points[i].passed = points[i].at == points[i+1].at
+	old := time.Now().Add(-cosignBack).UnixMilli()
+	last := len(points) - 1
+	for i := range max(last, 0) {
+		points[i].passed = points[i].at < old || points[i].at == points[i+1].at
 	}
-	return points[:min(len(points), cosignBatch)], err
+	if last == cosignBatch || last >= 0 && behind && points[last].at < old {
+		points = points[:last]
+	}
+	return points, err
 }
 
 // current returns the signer with the key that the policy in force names; nil where it has this agency not sign.

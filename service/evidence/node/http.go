@@ -27,7 +27,7 @@ const (
 )
 
 // handler is the node's HTTP face. Nobody signs in: what it shows is for everyone who can reach it, and a transaction bears
-// a signature of its own. Who waits for notes is let go when life ends.
+// a signature of its own.
 func (n *Node) handler(life context.Context) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /submit", n.answering(n.submit))
@@ -36,16 +36,12 @@ func (n *Node) handler(life context.Context) http.Handler {
 	mux.HandleFunc("GET /light/{height}", n.answering(n.serveLight))
 	mux.HandleFunc("GET /genesis", n.answering(n.serveGenesis))
 	mux.HandleFunc("GET /{$}", n.answering(n.serveStatus))
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		if !n.steady.Load() {
-			n.refuse(w, r, errCatchingUp())
-			return
-		}
-		ctx, cancel := context.WithCancel(r.Context())
-		defer cancel()
-		defer context.AfterFunc(life, cancel)()
-		n.ledger.Log().Handler(n.refuse).ServeHTTP(w, r.WithContext(ctx))
-	})
+	for _, path := range []string{"GET /checkpoint", "GET /notes", "GET /tile/"} {
+		mux.HandleFunc(path, n.answering(func(w http.ResponseWriter, r *http.Request) error { return n.serveLog(life, w, r) }))
+	}
+	mux.HandleFunc("/", n.answering(func(http.ResponseWriter, *http.Request) error {
+		return errs.New(errs.NotFound, "没有这个地址", "there is no such address")
+	}))
 	front := http.NewServeMux() // asked for when all else is busy
 	front.HandleFunc("GET /healthz", n.answering(n.serveHealth))
 	front.Handle("GET /metrics", promhttp.HandlerFor(n.metrics, promhttp.HandlerOpts{}))
@@ -112,6 +108,18 @@ func (n *Node) submit(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	w.WriteHeader(http.StatusAccepted)
+	return nil
+}
+
+// serveLog serves the log, once it is this node's own. Who waits for notes is let go when life ends.
+func (n *Node) serveLog(life context.Context, w http.ResponseWriter, r *http.Request) error {
+	if !n.steady.Load() {
+		return errCatchingUp()
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	defer context.AfterFunc(life, cancel)()
+	n.ledger.Log().Handler(n.refuse).ServeHTTP(w, r.WithContext(ctx))
 	return nil
 }
 

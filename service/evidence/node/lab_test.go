@@ -5,12 +5,14 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,11 +23,11 @@ import (
 	"github.com/qiongdev/qiong/kit/beijing"
 	"github.com/qiongdev/qiong/kit/gm"
 	"github.com/qiongdev/qiong/kit/lang"
+	"github.com/qiongdev/qiong/kit/merkle"
 	"github.com/qiongdev/qiong/kit/receipt"
 	"github.com/qiongdev/qiong/kit/sqldb"
 	"github.com/qiongdev/qiong/kit/sqldb/sqlite"
 	"github.com/qiongdev/qiong/kit/tlog"
-	"github.com/qiongdev/qiong/service/evidence/council"
 	"github.com/qiongdev/qiong/service/evidence/ledger"
 )
 
@@ -85,6 +87,7 @@ type lab struct {
 	dir     string
 	gateway *gm.PrivateKey
 	seats   []*seat
+	reader  *reader
 }
 
 // seat is an agency.
@@ -103,7 +106,7 @@ var four = []string{"clearing", "customs", "forex", "tax"}
 
 func newLab(t testing.TB, agencies ...string) *lab {
 	t.Helper()
-	l := &lab{t: t, dir: t.TempDir()}
+	l := &lab{t: t, dir: t.TempDir(), reader: &reader{seen: map[string]int{}}}
 	var err error
 	if l.gateway, err = gm.GenerateKey(); err != nil {
 		t.Fatal(err)
@@ -246,108 +249,122 @@ func deadline(t testing.TB, d time.Duration) context.Context {
 	return ctx
 }
 
-// place submits records to the seats by turns until the first of them has them, and returns the size of the log then.
+// reader follows the logs of the seats, of whichever answers, and holds each to what it has read before.
+type reader struct {
+	ids  []string
+	seen map[string]int // how often an id came
+	leaf merkle.Range
+}
+
+// read takes in what a seat has cosigned by now.
+func (r *reader) read(ctx context.Context, s *seat) error {
+	note, err := s.log.Checkpoint(ctx)
+	if err != nil {
+		return err
+	}
+	size := note.Checkpoint.Size
+	for at := r.leaf.Size(); at < size; at = r.leaf.Size() {
+		entries, err := s.log.Entries(ctx, at, size)
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			record, err := receipt.ParseRecord(e)
+			if err != nil {
+				return err
+			}
+			r.leaf.Add(e, nil)
+			r.ids = append(r.ids, record.ID)
+			r.seen[record.ID]++
+		}
+	}
+	if size == r.leaf.Size() && r.leaf.Root() != note.Checkpoint.Root {
+		return errors.New("the log of " + s.name + " is not what the others' was")
+	}
+	return nil
+}
+
+// place submits records to the seats by turns, again and again, until they are in a log, and returns its size then.
 func (l *lab) place(ctx context.Context, seats []*seat, ids ...string) uint64 {
 	l.t.Helper()
 	tx, turn := batch(l.t, "house", l.gateway, ids...), 0
-	var size uint64
+	again := time.Time{}
 	until(ctx, l.t, "ordering "+ids[0], func() (bool, error) {
-		err := seats[turn%len(seats)].client.Submit(ctx, tx)
-		turn++
-		if err != nil {
-			return false, err
-		}
-		short, cancel := context.WithTimeout(ctx, 3*time.Second)
-		defer cancel()
-		size, err = seats[(turn-1)%len(seats)].find(short, ids[len(ids)-1])
-		return err == nil, err
-	})
-	return size
-}
-
-// find waits until the seat serves a cosigned log with a record, and returns its size.
-func (s *seat) find(ctx context.Context, id string) (uint64, error) {
-	after := uint64(0)
-	for {
-		entries, size, err := s.records(ctx, after)
-		if err != nil {
-			return 0, err
-		}
-		for _, e := range entries {
-			if e == id {
-				return size, nil
-			}
-		}
-		if _, err := s.log.Notes(ctx, size, 2*time.Second); err != nil {
-			return 0, err
-		}
-		after = size
-		if ctx.Err() != nil {
-			return 0, ctx.Err()
-		}
-	}
-}
-
-// records returns the ids of the records from an index on under the newest note, and the log's size there.
-func (s *seat) records(ctx context.Context, from uint64) (ids []string, size uint64, err error) {
-	note, err := s.log.Checkpoint(ctx)
-	if err != nil {
-		return nil, from, nilIfUnsigned(err)
-	}
-	size = note.Checkpoint.Size
-	for at := from; at < size; {
-		entries, err := s.log.Entries(ctx, at, size)
-		if err != nil {
-			return nil, size, err
-		}
-		for _, e := range entries {
-			r, err := receipt.ParseRecord(e)
-			if err != nil {
-				return nil, size, err
-			}
-			ids = append(ids, r.ID)
-		}
-		at += uint64(len(entries))
-	}
-	return ids, max(size, from), nil
-}
-
-// nilIfUnsigned passes over that nothing is cosigned yet.
-func nilIfUnsigned(err error) error {
-	if strings.Contains(err.Error(), "404") || strings.Contains(err.Error(), "no such thing") || strings.Contains(err.Error(), "503") {
-		return nil
-	}
-	return err
-}
-
-// cosigned waits until each seat serves its own cosignature of a checkpoint of the size or beyond, all of one root, and
-// verifies them by the trust file.
-func (l *lab) cosigned(ctx context.Context, size uint64, seats ...*seat) {
-	l.t.Helper()
-	want := fmt.Sprint(size)
-	for _, s := range seats {
-		until(ctx, l.t, s.name+" cosigning "+want, func() (bool, error) {
-			n, err := s.noteAt(ctx, size)
-			if err != nil || n == nil {
+		s := seats[turn%len(seats)]
+		if time.Now().After(again) {
+			if err := s.client.Submit(ctx, tx); err != nil {
+				turn++
 				return false, err
 			}
-			return len(n.Signatures) == 1 && n.Signatures[0].Name == s.name, fmt.Errorf("signatures %v", n.Signatures)
+			again = time.Now().Add(2 * time.Second)
+		}
+		err := l.reader.read(ctx, s)
+		if err != nil {
+			turn++
+		}
+		return l.reader.seen[ids[len(ids)-1]] > 0, err
+	})
+	return l.reader.leaf.Size()
+}
+
+// cosigned waits until each seat serves its own cosignature of the checkpoint of a size, and that alone, and returns the
+// checkpoint with all of them.
+func (l *lab) cosigned(ctx context.Context, size uint64, seats ...*seat) *receipt.Note {
+	l.t.Helper()
+	all := &receipt.Note{}
+	for _, s := range seats {
+		until(ctx, l.t, fmt.Sprintf("%s cosigning %d", s.name, size), func() (bool, error) {
+			notes, err := s.log.Notes(ctx, size-1, time.Second)
+			if err != nil || len(notes) == 0 || notes[0].Checkpoint.Size != size {
+				return false, err
+			}
+			n := notes[0]
+			if len(n.Signatures) != 1 || n.Signatures[0].Name != s.name {
+				l.t.Fatalf("the note of %s bears %v", s.name, n.Signatures)
+			}
+			if len(all.Signatures) > 0 && n.Checkpoint != all.Checkpoint {
+				l.t.Fatalf("%s has another checkpoint: %v, not %v", s.name, n.Checkpoint, all.Checkpoint)
+			}
+			all.Checkpoint = n.Checkpoint
+			return all.Add(n.Signatures[0]), nil
 		})
 	}
+	return all
 }
 
-// noteAt returns the seat's note of a size; nil where it has none.
-func (s *seat) noteAt(ctx context.Context, size uint64) (*receipt.Note, error) {
-	notes, err := s.log.Notes(ctx, size-1, time.Second)
+// verified holds the last record, under the checkpoint that these seats have cosigned, to a trust file.
+func (l *lab) verified(ctx context.Context, trust string, n *receipt.Note, from *seat, needs []string) {
+	l.t.Helper()
+	data, err := os.ReadFile(trust)
 	if err != nil {
-		return nil, err
+		l.t.Fatal(err)
 	}
-	for _, n := range notes {
-		if n.Checkpoint.Size == size {
-			return n, nil
-		}
+	keys, err := receipt.ParseTrust(data)
+	if err != nil {
+		l.t.Fatal(err)
 	}
-	return nil, nil
+	size := n.Checkpoint.Size
+	entries, err := from.log.Entries(ctx, size-1, size)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	record, err := receipt.ParseRecord(entries[0])
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if !slices.Equal(record.Needs, needs) {
+		l.t.Errorf("the record needs %v, want %v", record.Needs, needs)
+	}
+	path, err := from.log.Inclusion(ctx, size-1, size)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	r := &receipt.Receipt{Record: *record, Index: size - 1, Path: path, Note: *n}
+	result, err := receipt.Verify(r, keys, nil)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if len(result.Owed) > 0 {
+		l.t.Errorf("the receipt is owed %v", result.Owed)
+	}
 }
-
-var _ = council.MaxTx

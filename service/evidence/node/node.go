@@ -182,21 +182,23 @@ func (n *Node) hangUp(server *http.Server) error {
 	return nil
 }
 
-// cosign waits until the ledger is this machine's own, and cosigns from then on.
+// cosign cosigns once the ledger is this node's own: at once, or when it has caught up after an import.
 func (n *Node) cosign(ctx context.Context) {
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		if s := n.council.Status(); s.Running && !s.CatchingUp {
+	behind := func() bool {
+		s := n.council.Status()
+		return !s.Running || s.CatchingUp
+	}
+	for tick := time.Tick(behindPause); !n.steady.Load(); {
+		if !behind() {
+			n.steady.Store(true)
 			break
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-tick:
 		}
 	}
-	n.steady.Store(true)
-	c := &cosigner{agency: n.cfg.Home.Agency(), db: n.db, ledger: n.ledger, key: n.cfg.Signer, log: n.log}
+	c := &cosigner{agency: n.cfg.Home.Agency(), db: n.db, ledger: n.ledger, key: n.cfg.Signer, behind: behind, log: n.log}
 	c.run(ctx)
 }

@@ -33,7 +33,7 @@ type policyYAML struct {
 }
 
 // readPolicy reads a policy file for these members, with every finding at its line. Keys are read beside the file.
-func readPolicy(path string, members []council.Member) (*ledger.Policy, error) {
+func readPolicy(path string, members []council.Member, own ...ledger.Gateway) (*ledger.Policy, error) {
 	data, err := readFile(path)
 	if err != nil {
 		return nil, err
@@ -43,21 +43,29 @@ func readPolicy(path string, members []council.Member) (*ledger.Policy, error) {
 			name = filepath.Join(filepath.Dir(path), name)
 		}
 		return os.ReadFile(name)
-	})
+	}, own...)
 	if err != nil {
 		return nil, yamlfile.In(path, err)
 	}
 	return p, nil
 }
 
-// parsePolicy reads a policy of version 1; key returns what a gateway's key file holds.
-func parsePolicy(data []byte, members []council.Member, key func(file string) ([]byte, error)) (*ledger.Policy, error) {
+// ReadPolicy reads a policy file for a council that these members found, all of whom vote, with a gateway of its own
+// beside those of the file.
+func ReadPolicy(path string, members []council.Member, own ledger.Gateway) (*ledger.Policy, error) {
+	sortMembers(members)
+	return readPolicy(path, members, own)
+}
+
+// parsePolicy reads a policy of version 1, which begins with the caller's own gateways; key returns what a gateway's key
+// file holds.
+func parsePolicy(data []byte, members []council.Member, key func(file string) ([]byte, error), own ...ledger.Gateway) (*ledger.Policy, error) {
 	var y policyYAML
 	root, err := yamlfile.Decode(data, &y)
 	if err != nil {
 		return nil, err
 	}
-	r := &policyReader{yaml: &y, root: root, policy: &ledger.Policy{Version: 1, Members: members}, schemas: map[string]*rule.Schema{}}
+	r := &policyReader{yaml: &y, root: root, policy: &ledger.Policy{Version: 1, Members: members, Gateways: own}, schemas: map[string]*rule.Schema{}}
 	r.gateways(key)
 	r.policy.Needs = r.needs(y.Needs, "needs")
 	if len(y.Needs) == 0 {
@@ -109,7 +117,7 @@ func (r *policyReader) refused(err error, at ...any) {
 }
 
 func (r *policyReader) gateways(key func(file string) ([]byte, error)) {
-	if len(r.yaml.Gateways) == 0 {
+	if len(r.yaml.Gateways)+len(r.policy.Gateways) == 0 {
 		r.wrong("至少要有一个网关", "there must be a gateway", "gateways")
 	}
 	for i, g := range r.yaml.Gateways {
