@@ -4,11 +4,14 @@ package main
 import (
 	"github.com/qiongdev/qiong"
 	"github.com/qiongdev/qiong/house"
+	"github.com/qiongdev/qiong/kit/sqldb"
+	"github.com/qiongdev/qiong/kit/sqldb/sqlite"
 	"github.com/qiongdev/qiong/kit/table"
 	"github.com/qiongdev/qiong/kit/table/mysql"
 	"github.com/qiongdev/qiong/kit/table/postgres"
 	"github.com/qiongdev/qiong/service/approval"
 	"github.com/qiongdev/qiong/service/evidence"
+	"github.com/qiongdev/qiong/service/evidence/node"
 	"github.com/qiongdev/qiong/service/exchange"
 	"github.com/qiongdev/qiong/service/sandbox"
 	"github.com/qiongdev/qiong/tool/apply"
@@ -25,7 +28,7 @@ var services = []*qiong.Service{
 	sandbox.Service,
 	approval.Service,
 	exchange.New(map[string]table.Opener{"mysql": mysql.Open, "postgres": postgres.Open}),
-	evidence.New(),
+	evidence.New(node.Commands(openSQLite)...),
 }
 
 var tools = []*qiong.Tool{
@@ -38,5 +41,8 @@ var tools = []*qiong.Tool{
 	dialect.Tool,
 	receipt.Tool,
 }
+
+// openSQLite opens the ledger of an agency's node.
+func openSQLite(path string) (sqldb.DB, error) { return sqlite.Open(path) }
 
 func main() { house.Main(services, tools) }

@@ -3,6 +3,8 @@ package evidence
 import (
 	_ "embed"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/qiongdev/qiong/kit/errs"
@@ -22,6 +24,13 @@ type Config struct {
 	Nodes []string `koanf:"nodes" zh:"各部门节点的地址。留空则由本系统单独排序（日志模式）。"`
 	// File with the agencies' public keys, trust.pem, from the council's founding.
 	Trust string `koanf:"trust" zh:"各部门公钥文件 trust.pem，理事会成立时产生。"`
+	// Agencies of a council on this machine, each a process of its own, to show and to test how a council works; four or
+	// more. One machine holds all their keys, so it proves no more than one operator could. Cannot be changed later.
+	Council []string `koanf:"council" zh:"在本机组成理事会的部门，各为一个进程，用于演示和测试，至少四个。一台机器握有全部密钥，证明力不超过单一运营者。以后不能更改。"`
+	// First port of that council's nodes, two each. 0: any that are free when it is founded.
+	Port int `koanf:"port" zh:"本机理事会各节点的起始端口，每个节点两个；0 为成立时任选空闲端口。"`
+	// Policy file of that council: types of records, who must sign them, rules. Empty: every agency signs every record.
+	Policy string `koanf:"policy" zh:"本机理事会的策略文件：记录类型、应签部门、规则。留空则每条记录由全部部门签署。"`
 	// How long records are gathered before they are ordered together, with a council.
 	Gather time.Duration `koanf:"gather" zh:"有理事会时，记录攒多久一起排序。"`
 	// Records waiting to be ordered at which no more are taken from other systems.
@@ -49,7 +58,18 @@ func (c *Config) Validate() error {
 			return bad("nodes", "须为 http 或 https 地址", "must be http or https addresses")
 		}
 	}
+	for i, n := range c.Council {
+		if receipt.CheckName(n) != nil || slices.Contains(c.Council[:i], n) || strings.ContainsAny(n, "./") {
+			return bad("council", "部门名称须为小写字母、数字和连字符，且不重复", "agencies are of lower-case letters, digits and '-', none twice")
+		}
+	}
 	switch {
+	case len(c.Council) > 0 && len(c.Nodes) > 0:
+		return bad("council", "council 与 nodes 只能设其一", "set either council or nodes")
+	case len(c.Council) > 0 && len(c.Council) < 4:
+		return bad("council", "理事会至少四个部门，才能有一个缺席", "a council has at least four agencies, so that one may be away")
+	case c.Port < 0 || c.Port > 65000:
+		return bad("port", "应为 0 至 65000", "must be from 0 to 65000")
 	case len(c.Nodes) > 0 && c.Trust == "":
 		return bad("trust", "有理事会时须给出各部门的公钥文件", "a council's public keys are needed")
 	case c.Gather <= 0 || c.Gather > 5*time.Second:

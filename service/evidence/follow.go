@@ -26,15 +26,15 @@ import (
 // follower has a council order records: it sends them to the agencies' nodes and follows the log that these agree on.
 type follower struct {
 	x     *Evidence
-	nodes []*node
+	nodes []*peer
 
 	notes chan news
 	turn  atomic.Pointer[string]                         // the agency that proposes now
 	seen  map[uint64]map[merkle.Hash][]receipt.Signature // beyond the log here, by size and root; collect's alone
 }
 
-// node is an agency's, as this house reaches it.
-type node struct {
+// peer is an agency's, as this house reaches it.
+type peer struct {
 	url    string
 	client *tlog.Client
 	http   *http.Client
@@ -48,7 +48,7 @@ type node struct {
 
 // news is what a node has signed.
 type news struct {
-	from *node
+	from *peer
 	note *receipt.Note
 }
 
@@ -66,7 +66,7 @@ func newFollower(x *Evidence) (*follower, error) {
 		if err != nil {
 			return nil, err
 		}
-		f.nodes = append(f.nodes, &node{url: url, client: c, http: &http.Client{Timeout: sendLimit}})
+		f.nodes = append(f.nodes, &peer{url: url, client: c, http: &http.Client{Timeout: sendLimit}})
 	}
 	return f, nil
 }
@@ -88,13 +88,13 @@ func (f *follower) Ready() error {
 	return nil
 }
 
-func (n *node) state() error {
+func (n *peer) state() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.err
 }
 
-func (n *node) heard(name string, size uint64, err error, now time.Time) {
+func (n *peer) heard(name string, size uint64, err error, now time.Time) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.err = err; err != nil {
@@ -143,7 +143,7 @@ func (f *follower) Run(ctx context.Context) error {
 }
 
 // listen hears what a node signs.
-func (f *follower) listen(ctx context.Context, n *node) {
+func (f *follower) listen(ctx context.Context, n *peer) {
 	after, known := uint64(0), false
 	pause := time.Duration(0)
 	for ctx.Err() == nil {
@@ -182,7 +182,7 @@ func (f *follower) listen(ctx context.Context, n *node) {
 }
 
 // meet asks a node who it is, and returns up to where its signatures are here already.
-func (f *follower) meet(ctx context.Context, n *node) (uint64, error) {
+func (f *follower) meet(ctx context.Context, n *peer) (uint64, error) {
 	note, err := n.client.Checkpoint(ctx)
 	if errs.KindOf(err) == errs.NotFound || errs.KindOf(err) == errs.Unavailable && err != nil && f.x.log.Last().Size == 0 {
 		return 0, nil // it has signed nothing yet
@@ -235,7 +235,7 @@ func (f *follower) collect(ctx context.Context) {
 }
 
 // hear takes in one agency's signature.
-func (f *follower) hear(ctx context.Context, from *node, c receipt.Checkpoint, s receipt.Signature) error {
+func (f *follower) hear(ctx context.Context, from *peer, c receipt.Checkpoint, s receipt.Signature) error {
 	if _, err := f.x.trust.VerifySignature(c, s); err != nil {
 		from.heard("", 0, err, f.x.host.Now())
 		return err
@@ -334,7 +334,7 @@ func (f *follower) take(ctx context.Context, c receipt.Checkpoint, signatures []
 }
 
 // sources are the nodes to ask for entries: those that have signed first.
-func (f *follower) sources(signatures []receipt.Signature) (all []*node) {
+func (f *follower) sources(signatures []receipt.Signature) (all []*peer) {
 	for _, s := range signatures {
 		for _, n := range f.nodes {
 			n.mu.Lock()
@@ -348,7 +348,7 @@ func (f *follower) sources(signatures []receipt.Signature) (all []*node) {
 }
 
 // entries reads from a node what the log here lacks of a checkpoint, and holds it to that.
-func (f *follower) entries(ctx context.Context, n *node, c receipt.Checkpoint) (entries []tlog.Entry, err error) {
+func (f *follower) entries(ctx context.Context, n *peer, c receipt.Checkpoint) (entries []tlog.Entry, err error) {
 	at := f.x.log.Last().Size
 	for at < c.Size {
 		more, err := n.client.Entries(ctx, at, c.Size)
@@ -465,7 +465,7 @@ func (f *follower) submit(ctx context.Context, next int, acts []act) (int, error
 	return f.submit(ctx, next, acts[len(acts)/2:])
 }
 
-func (n *node) submit(ctx context.Context, tx []byte) error {
+func (n *peer) submit(ctx context.Context, tx []byte) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, n.url+"/submit", bytes.NewReader(tx))
 	if err != nil {
 		return err
@@ -512,7 +512,7 @@ func (f *follower) describe(s *SignerView, l lang.Lang) {
 }
 
 // turn asks a node whose turn it is to propose.
-func (n *node) turn(ctx context.Context) (string, error) {
+func (n *peer) turn(ctx context.Context) (string, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, n.url+"/status", nil)
 	if err != nil {
 		return "", err

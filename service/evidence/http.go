@@ -94,6 +94,9 @@ func (x *Evidence) status(ctx context.Context, l lang.Lang) (StatusView, error) 
 	if len(x.council) > 0 {
 		v.Mode, v.Meaning = "council", meaningCouncil.In(l)
 	}
+	if len(x.cfg.Council) > 0 {
+		v.Meaning = meaningLocal.In(l)
+	}
 	var err error
 	if v.Waiting, err = x.store.countWaiting(ctx); err != nil {
 		return v, err
@@ -117,6 +120,9 @@ var (
 	meaningCouncil = lang.T("由多个部门轮流排序、各自签署：超过三分之二的部门一致才成立，任何一个部门都不能单独改写。",
 		"Several agencies order by turns and each signs: what more than two thirds agree on stands, and none of them can rewrite it alone.")
 )
+
+var meaningLocal = lang.T("演示：各部门的节点在同一台机器上，密钥也都在这里，证明力不超过单一运营者。正式使用时，每个部门在自己的服务器上运行节点。",
+	"For demonstration: the agencies' nodes, and their keys, are on one machine, which proves no more than one operator could. In earnest each agency runs its node on its own server.")
 
 // fingerprint returns that of the newest key of a name.
 func (x *Evidence) fingerprint(name string) string {

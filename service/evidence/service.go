@@ -83,22 +83,27 @@ type metrics struct {
 
 func newEvidence(ctx context.Context, h *qiong.Host, cfg Config) (*Evidence, error) {
 	x := &Evidence{host: h, cfg: cfg, store: store{h.DB}, wake: make(chan struct{}, 1)}
+	var err error
+	if x.key, err = h.Keys.Signer("evidence.signing"); err != nil {
+		return nil, err
+	}
+	if len(cfg.Council) > 0 {
+		if err := x.gather(); err != nil {
+			return nil, err
+		}
+	}
 	for set, files := range map[string]fs.FS{"tlog": tlog.Tables(), "ledger": ledger.Tables()} {
 		if err := h.DB.Migrate(ctx, set, files); err != nil {
 			return nil, err
 		}
 	}
-	if err := x.store.name(ctx, cfg.Origin); err != nil {
+	if err := x.store.name(ctx, x.cfg.Origin); err != nil {
 		return nil, err
 	}
-	var err error
 	if x.sealer, err = h.Keys.Sealer("evidence.originals"); err != nil {
 		return nil, err
 	}
-	if x.key, err = h.Keys.Signer("evidence.signing"); err != nil {
-		return nil, err
-	}
-	if len(cfg.Nodes) == 0 {
+	if len(x.cfg.Nodes) == 0 {
 		err = x.openAlone(ctx)
 	} else {
 		err = x.openCouncil(ctx)

@@ -30,10 +30,14 @@ var Tool = &qiong.Tool{
 		fs.Bool("once", false, say("办结后退出", "end when the case is decided"))
 		fs.String("data", "", say("数据目录；默认用临时目录，结束时删除", "data folder; default a temporary one, removed at the end"))
 		fs.String("listen", "", say("监听地址；默认 127.0.0.1:8460，--once 时任选空闲端口", "address to listen on; default 127.0.0.1:8460, any free port with --once"))
+		fs.Bool("alone", false, say("由本系统单独为办件存证，不启动各部门的节点", "order the evidence alone, without nodes of the agencies"))
 		fs.String("file", "", say("要提交的申请；默认为自带的样例", "the application to submit; default the example that comes with the program"))
 	},
 	Run: run,
 }
+
+// council are the agencies of the example's matter: each stands behind the receipt with a node of its own.
+const council = "fund,hr,market,police,tax"
 
 func run(ctx context.Context, c *qiong.Console, _ []string) (err error) {
 	once, _ := c.Flags.GetBool("once")
@@ -55,7 +59,11 @@ func run(ctx context.Context, c *qiong.Console, _ []string) (err error) {
 		defer os.RemoveAll(temp)
 		data = filepath.Join(temp, "data")
 	}
-	house, err := c.Up(ctx, qiong.UpOptions{Data: data, Listen: listen})
+	set := map[string]string{"evidence.council": council, "evidence.origin": "open-enterprise"}
+	if alone, _ := c.Flags.GetBool("alone"); alone {
+		set = nil
+	}
+	house, err := c.Up(ctx, qiong.UpOptions{Data: data, Listen: listen, Set: set})
 	if err != nil {
 		return err
 	}
