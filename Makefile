@@ -28,7 +28,7 @@ $(RECEIPT)/node_modules/.package-lock.json: $(RECEIPT)/package.json $(RECEIPT)/p
 	@touch $@
 
 run: build ## build, then show the main job and leave the house running until Ctrl-C
-	@exec $(BIN) demo
+	@exec $(BIN) demo --data qiong-demo
 
 test: lint race test-web cross qemu ## all that must hold, on embedded engines
 
