@@ -3,12 +3,10 @@ package house
 import (
 	"context"
 	"errors"
-	"fmt"
-	"math"
 	"net/http"
-	"strconv"
 
 	"github.com/qiongdev/qiong"
+	"github.com/qiongdev/qiong/kit/audit"
 	"github.com/qiongdev/qiong/kit/auth"
 	"github.com/qiongdev/qiong/kit/beijing"
 	"github.com/qiongdev/qiong/kit/errs"
@@ -22,7 +20,7 @@ import (
 // grades holds the house's graded data to those whom the configuration clears, on record.
 func (h *House) grades() *httplabel.Routes {
 	return httplabel.New(httplabel.Options{Guard: access.Guard{
-		Clearance: h.Config.Clearance.roles().Clearance, Recorder: h.record, From: h.Config.AuditGrade,
+		Clearance: h.Config.Clearance.roles().Clearance, Recorder: record{h.audit}, From: h.Config.AuditGrade,
 	}})
 }
 
@@ -58,9 +56,9 @@ func notCleared(s qiong.Subscription, g label.Grade) error {
 
 // AccessView is an access to graded data as it is listed.
 type AccessView struct {
-	ID        int64        `json:"-"`
 	Who       string       `json:"who,omitempty" grade:"L2,pii=account" doc:"主体标识；留空为未登录 / id of the principal; empty where nobody was signed in"`
 	Route     string       `json:"route" grade:"L1"`
+	Object    string       `json:"object,omitempty" grade:"L1" doc:"路径中的标识 / ids in the path"`
 	Grade     string       `json:"grade" grade:"L1" doc:"路由的级别 / of the route"`
 	Clearance string       `json:"clearance" grade:"L1" doc:"当时的权限级别 / of who asked, then"`
 	Decision  string       `json:"decision" grade:"L1" enum:"passed,masked,refused"`
@@ -83,19 +81,14 @@ func (h *House) listAccesses(ctx context.Context, in *struct {
 	Route    string `query:"route" maxLength:"200" grade:"L1" doc:"只列此路由 / of this route alone"`
 	Decision string `query:"decision" enum:"passed,masked,refused" grade:"L1"`
 }) (*accessPage, error) {
-	position, err := in.Position()
+	page, err := h.auditPage(ctx, in.PageQuery, audit.Filter{What: audit.Access, Who: in.Who, Route: in.Route, Outcome: in.Decision})
 	if err != nil {
 		return nil, err
 	}
-	f := accessFilter{who: in.Who, route: in.Route, decision: in.Decision, before: math.MaxInt64, limit: in.Limit + 1}
-	if position != "" {
-		if f.before, err = strconv.ParseInt(position, 10, 64); err != nil {
-			return nil, errs.New(errs.Invalid, "翻页游标无效", "the cursor is not valid").WithField("cursor")
-		}
+	out := &accessPage{httpapi.Page[AccessView]{Items: []AccessView{}, Next: page.Next}}
+	for _, e := range page.Items {
+		out.Body.Items = append(out.Body.Items, AccessView{Who: e.Who, Route: e.Route, Object: e.Object, Grade: e.Grade, Clearance: e.Clearance,
+			Decision: e.Outcome, Trace: e.Trace, At: e.Time})
 	}
-	rows, err := h.record.list(ctx, f)
-	if err != nil {
-		return nil, err
-	}
-	return &accessPage{httpapi.PageOf(rows, in.Limit, func(v AccessView) string { return fmt.Sprint(v.ID) })}, nil
+	return out, nil
 }

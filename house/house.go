@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/qiongdev/qiong"
+	"github.com/qiongdev/qiong/kit/audit"
 	"github.com/qiongdev/qiong/kit/auth"
 	"github.com/qiongdev/qiong/kit/blob"
 	"github.com/qiongdev/qiong/kit/bus"
@@ -38,6 +39,7 @@ import (
 	"github.com/qiongdev/qiong/kit/sqldb/postgres"
 	"github.com/qiongdev/qiong/kit/sqldb/sqlite"
 	"github.com/qiongdev/qiong/kit/telemetry"
+	"github.com/qiongdev/qiong/kit/tlog"
 )
 
 //go:embed tables/*.sql
@@ -56,7 +58,8 @@ type House struct {
 	api       *httpapi.API
 	tokens    *auth.Tokens
 	bearer    *auth.Bearer
-	record    *record
+	who       auth.Authenticator
+	audit     *audit.Log
 	rooms     []*room
 	dbs       []sqldb.DB
 	closers   []func() error
@@ -133,6 +136,10 @@ func (h *House) open(ctx context.Context, cfg *config.Config) (err error) {
 		return err
 	}
 	h.measure()
+	h.measureAudit(meter(h.telemetry.Registry, "house"))
+	if err := h.opened(ctx, cfg); err != nil {
+		return err
+	}
 	if h.listener, err = net.Listen("tcp", h.Config.Listen); err != nil {
 		return errs.Wrap(err, errs.Conflict, "无法监听 "+h.Config.Listen, "can't listen on "+h.Config.Listen).
 			WithField("house.listen").WithHint("换一个端口，或停止占用它的程序", "choose another port, or stop the program that has it")
@@ -180,7 +187,7 @@ func (h *House) openDB(ctx context.Context, name string, sets map[string]fs.FS) 
 }
 
 func (h *House) openTokens(ctx context.Context) error {
-	db, err := h.openDB(ctx, "house", map[string]fs.FS{"house": sqldb.Files(tables)})
+	db, err := h.openDB(ctx, "house", map[string]fs.FS{"house": sqldb.Files(tables), "tlog": tlog.Tables(), "audit": audit.Tables()})
 	if err != nil {
 		return err
 	}
@@ -188,19 +195,19 @@ func (h *House) openTokens(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if h.record, err = openRecord(ctx, db, h.clock.Now, h.telemetry.Log); err != nil {
+	if err := h.openAudit(ctx, db); err != nil {
 		return err
 	}
-	h.closers = append(h.closers, h.record.close)
 	h.tokens = &auth.Tokens{Store: store, Clock: h.clock.Now}
 	h.bearer = auth.NewBearer(h.tokens)
+	h.who = careful{h.bearer, h.audit}
 	return nil
 }
 
 // move gives a service its host and makes it.
 func (h *House) move(ctx context.Context, s *qiong.Service, cfg any) error {
 	host := &qiong.Host{
-		Name: s.Name, API: h.api, Mux: h.mux, Who: h.bearer, Now: h.clock.Now, URL: h.URL, Clearance: s.Clearance,
+		Name: s.Name, API: h.api, Mux: h.mux, Who: h.who, Now: h.clock.Now, URL: h.URL, Clearance: s.Clearance,
 		Log:   h.telemetry.Log.With("service", s.Name),
 		Meter: meter(h.telemetry.Registry, s.Name), Proofs: h.proofs,
 		Folder: func() (string, error) {
@@ -339,12 +346,13 @@ func (h *House) Run(ctx context.Context) (err error) {
 		}
 		return nil
 	})
-	g.Go(func() error { return h.record.run(life) })
+	g.Go(func() error { return h.audit.Run(life) })
+	g.Go(func() error { return h.audit.Watch(life, auditCheck) })
 	for _, r := range h.rooms {
 		h.runRoom(life, sagas, g, r)
 	}
 	h.every(life, g, "house.tokens", time.Hour, h.tokens.Store.(*tokens).clean)
-	h.every(life, g, "house.accesses", time.Hour, func(ctx context.Context) error { return h.record.clean(ctx, h.Config.AuditKeep) })
+	h.every(life, g, "house.audit", time.Hour, h.audit.Keep)
 	h.ready.Store(true)
 	go settle()
 	select {
@@ -355,7 +363,7 @@ func (h *House) Run(ctx context.Context) (err error) {
 	endSagas() // they call agencies, perhaps this very house; what is under way goes on at the next start
 	h.drain(server)
 	end()
-	return g.Wait()
+	return errors.Join(g.Wait(), h.ended())
 }
 
 // settle collects what was only needed to start, so that the first load is not paced by it. It takes two rounds: a

@@ -3,6 +3,7 @@ package house
 import (
 	"context"
 	"embed"
+	"fmt"
 	"html/template"
 	"net/http"
 	"net/url"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/qiongdev/qiong"
+	"github.com/qiongdev/qiong/kit/audit"
 	"github.com/qiongdev/qiong/kit/auth"
 	"github.com/qiongdev/qiong/kit/errs"
 	"github.com/qiongdev/qiong/kit/httpapi"
@@ -35,7 +37,7 @@ const sessionLife = 12 * time.Hour
 // routes registers what belongs to no service.
 func (h *House) routes() {
 	h.api = httpapi.New(httpapi.Options{
-		Title: lang.T("琼 接口", "Qiong API"), Version: Version().Version, Mux: h.mux, Auth: h.bearer, Log: h.telemetry.Log,
+		Title: lang.T("琼 接口", "Qiong API"), Version: Version().Version, Mux: h.mux, Auth: h.who, Log: h.telemetry.Log,
 		Grades: h.grades(),
 	})
 	h.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
@@ -46,10 +48,11 @@ func (h *House) routes() {
 	h.mux.HandleFunc("POST /logout", h.logout)
 	h.tokenRoutes()
 	h.accessRoutes()
+	h.auditRoutes()
 }
 
 func (h *House) handler() http.Handler {
-	return httpapi.SecureHeaders(h.telemetry.Middleware(h.mux))
+	return httpapi.SecureHeaders(named(h.telemetry.Middleware(h.mux)))
 }
 
 // readyz answers 200 when every database and service can serve, 503 with their names otherwise.
@@ -68,6 +71,9 @@ func (h *House) readyz(w http.ResponseWriter, r *http.Request) {
 				away = append(away, room.service.Name)
 			}
 		}
+	}
+	if h.audit.Status().Broken != nil {
+		away = append(away, "audit")
 	}
 	if !h.ready.Load() {
 		away = append(away, "house")
@@ -105,11 +111,27 @@ func (h *House) login(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *House) signIn(w http.ResponseWriter, r *http.Request, secret string) {
-	if _, err := h.bearer.Login(w, r, secret, sessionLife); err != nil {
+	if err := h.enter(w, r, secret); err != nil {
 		h.renderLogin(w, r, err)
 		return
 	}
 	http.Redirect(w, r, next(r.FormValue("next")), http.StatusSeeOther)
+}
+
+// enter begins a page session, which is on record before its cookie is sent.
+func (h *House) enter(w http.ResponseWriter, r *http.Request, secret string) error {
+	p, err := h.bearer.Login(w, r, secret, sessionLife)
+	if err != nil {
+		if kept := h.signedIn(r, audit.SignIn, "", err); kept != nil {
+			return kept
+		}
+		return err
+	}
+	if err := h.signedIn(r, audit.SignIn, p.ID, nil); err != nil {
+		w.Header().Del("Set-Cookie")
+		return err
+	}
+	return nil
 }
 
 // next keeps a redirect inside the house.
@@ -140,7 +162,12 @@ func (h *House) renderLogin(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 func (h *House) logout(w http.ResponseWriter, r *http.Request) {
-	if err := h.bearer.Logout(w, r); err != nil {
+	p, _ := h.bearer.Authenticate(r.Context(), r) // nobody is signed in where it fails
+	err := h.bearer.Logout(w, r)
+	if err == nil && p != nil {
+		err = h.signedIn(r, audit.SignOut, p.ID, nil)
+	}
+	if err != nil {
 		h.api.Fail(w, r, err)
 		return
 	}
@@ -149,8 +176,15 @@ func (h *House) logout(w http.ResponseWriter, r *http.Request) {
 
 // Issue returns a token for p that lives so long; one that is one-time only signs in.
 func (h *House) Issue(ctx context.Context, p auth.Principal, life time.Duration, oneTime bool, note string) (string, error) {
-	secret, _, err := h.tokens.Issue(ctx, p, life, oneTime, note)
-	return secret, err
+	secret, token, err := h.tokens.Issue(ctx, p, life, oneTime, note)
+	if err != nil {
+		return "", err
+	}
+	once := ""
+	if oneTime {
+		once = ", signs in once"
+	}
+	return secret, h.did(ctx, audit.TokenIssue, token.ID, fmt.Sprintf("for %s, roles %v%s", p.ID, p.Roles, once))
 }
 
 // Link returns the address that signs p in once, within an hour.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/qiongdev/qiong/kit/audit"
 	"github.com/qiongdev/qiong/kit/auth"
 	"github.com/qiongdev/qiong/kit/beijing"
 	"github.com/qiongdev/qiong/kit/errs"
@@ -142,10 +143,11 @@ func (h *House) revokeToken(ctx context.Context, in *struct {
 	if errors.Is(err, auth.ErrNoToken) {
 		return nil, errs.New(errs.NotFound, "没有这个令牌", "there is no such token")
 	}
-	if err == nil {
-		h.telemetry.Log.InfoContext(ctx, "a token was revoked", "by", auth.From(ctx).ID, "id", in.ID)
+	if err != nil {
+		return nil, err
 	}
-	return nil, err
+	h.telemetry.Log.InfoContext(ctx, "a token was revoked", "by", auth.From(ctx).ID, "id", in.ID)
+	return nil, h.did(ctx, audit.TokenRevoke, in.ID, "")
 }
 
 func (h *House) redeem(ctx context.Context, in *struct {
@@ -153,8 +155,14 @@ func (h *House) redeem(ctx context.Context, in *struct {
 		Token string `json:"token" minLength:"1" maxLength:"100" grade:"L4,pii=secret"`
 	}
 }) (*secretAnswer, error) {
-	secret, _, err := h.tokens.Exchange(ctx, in.Body.Token, 30*24*time.Hour)
+	secret, token, err := h.tokens.Exchange(ctx, in.Body.Token, 30*24*time.Hour)
 	if err != nil {
+		if kept := h.audit.Record(ctx, audit.Entry{What: audit.TokenRedeem, Outcome: audit.Refused}); kept != nil {
+			return nil, kept
+		}
+		return nil, err
+	}
+	if err := h.audit.Commit(ctx, audit.Entry{Who: token.Principal.ID, What: audit.TokenRedeem, Object: token.ID, Outcome: audit.Done}); err != nil {
 		return nil, err
 	}
 	out := &secretAnswer{}

@@ -121,6 +121,21 @@ func (l *Log) Commit(ctx context.Context, e Entry) error {
 	return it.err
 }
 
+// Import appends entries that were made elsewhere, with their own times, durably and with what else is to be written in
+// the same transaction.
+func (l *Log) Import(ctx context.Context, entries []Entry, also func(tx *sqldb.Tx) error) error {
+	if err := l.flush(ctx, sqldb.Durable); err != nil {
+		return err
+	}
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	items := make([]*item, len(entries))
+	for i, e := range entries {
+		items[i] = &item{entry: e}
+	}
+	return l.write(ctx, sqldb.Durable, items, also)
+}
+
 func unavailable(err error) error {
 	return errs.Wrap(err, errs.Unavailable, "审计日志无法写入", "the audit log can't be written").WithCode("audit.unavailable")
 }
@@ -166,7 +181,7 @@ func (l *Log) flush(ctx context.Context, d sqldb.Durability) error {
 			d = sqldb.Durable
 		}
 	}
-	err := l.write(ctx, d, items)
+	err := l.write(ctx, d, items, nil)
 	var left []*item
 	for _, it := range items {
 		if it.written = err == nil; err != nil && it.waits {
@@ -188,8 +203,8 @@ var (
 	intoWho  = sqldb.NewInto("audit_who", "who", "idx")
 )
 
-// write appends items to the log as leaves.
-func (l *Log) write(ctx context.Context, d sqldb.Durability, items []*item) error {
+// write appends items to the log as leaves, with what else belongs to them.
+func (l *Log) write(ctx context.Context, d sqldb.Durability, items []*item, also func(tx *sqldb.Tx) error) error {
 	leaves, rows := pack(items, l.log.Last().Size, l.o.Now())
 	g, err := l.log.Grow(leaves)
 	if err != nil {
@@ -198,6 +213,11 @@ func (l *Log) write(ctx context.Context, d sqldb.Durability, items []*item) erro
 	err = l.o.DB.Write(ctx, d, func(tx *sqldb.Tx) error {
 		if err := l.log.Write(ctx, tx, g, l.o.Now()); err != nil {
 			return err
+		}
+		if also != nil {
+			if err := also(tx); err != nil {
+				return err
+			}
 		}
 		return tx.Insert(ctx, rows...)
 	})

@@ -31,6 +31,7 @@ const House = "house"
 // The outcomes.
 const (
 	Done    = "done"
+	Begun   = "begun" // recorded before it is done, so that what fails is on record too
 	Refused = "refused"
 	Failed  = "failed"
 )
@@ -46,8 +47,7 @@ const (
 	Start       = "house.start"  // the detail has the program's version
 	Stop        = "house.stop"   //
 	Config      = "config"       // the object is the SM3 of the effective configuration without its secrets
-	KeyMade     = "key.make"     // the object is a key's name, the detail its fingerprint
-	KeyTrust    = "key.trust"    //
+	Keys        = "keys"         // the object is the SM3 of the detail: names and fingerprints of the public keys
 	Operate     = "operate"      // an operation that steers the house, such as sending dead letters anew
 	Expire      = "audit.expire" // entries left for the archive; the object is their range, the detail the archive's SM3
 )
