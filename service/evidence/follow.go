@@ -28,9 +28,10 @@ type follower struct {
 	x     *Evidence
 	nodes []*peer
 
-	notes chan news
-	turn  atomic.Pointer[string]                         // the agency that proposes now
-	seen  map[uint64]map[merkle.Hash][]receipt.Signature // beyond the log here, by size and root; collect's alone
+	notes           chan news
+	turn            atomic.Pointer[string]                         // the agency that proposes now
+	failing, warned time.Time                                      // since when nothing can be sent, and when that was said last; send's alone
+	seen            map[uint64]map[merkle.Hash][]receipt.Signature // beyond the log here, by size and root; collect's alone
 }
 
 // peer is an agency's, as this house reaches it.
@@ -418,13 +419,25 @@ func (f *follower) send(ctx context.Context) {
 				next, err = f.submit(ctx, next, acts)
 			}
 			if err != nil {
-				if ctx.Err() == nil {
-					f.x.host.Log.Warn("records could not be sent to the council", "err", err)
-				}
+				f.complain(ctx, err)
 				break
 			}
+			f.failing = time.Time{}
 			sent, since = acts[len(acts)-1].id, time.Now()
 		}
+	}
+}
+
+// complain logs that nothing can be sent: not while nodes may still be starting, and then now and then.
+func (f *follower) complain(ctx context.Context, err error) {
+	now := time.Now()
+	switch {
+	case ctx.Err() != nil:
+	case f.failing.IsZero():
+		f.failing = now
+	case now.Sub(f.failing) > 10*time.Second && now.Sub(f.warned) > time.Minute:
+		f.warned = now
+		f.x.host.Log.Warn("records wait: they can't be sent to the council", "since", f.failing, "err", err)
 	}
 }
 
