@@ -51,7 +51,7 @@ func (x *Evidence) gather() error {
 	x.cfg.Origin, x.cfg.Trust, x.cfg.Nodes = g.Chain, filepath.Join(folder, "trust.pem"), nil
 	for _, m := range g.Members {
 		x.cfg.Nodes = append(x.cfg.Nodes, m.HTTP)
-		x.host.Child(m.Agency, "evidence", "node", "--home", filepath.Join(folder, m.Agency), "--genesis", genesis, "--with-parent", "--log-level", "warn")
+		x.host.Child(m.Agency, "evidence", "node", "--home", filepath.Join(folder, m.Agency), "--genesis", genesis, "--with-parent", "--log-level", "error")
 	}
 	return nil
 }
