@@ -1,5 +1,5 @@
-// Package examples has applications to try a house with. Every number in them passes its check and belongs to nobody:
-// the region codes are not assigned.
+// Package examples has applications to try a house with, and the policy of a council to try. Every number in them passes
+// its check and belongs to nobody: the region codes are not assigned.
 package examples
 
 import _ "embed"
@@ -8,3 +8,9 @@ import _ "embed"
 //
 //go:embed open-enterprise.json
 var OpenEnterprise []byte
+
+// TradePolicy is the policy of a council of clearing, customs, forex and tax over orders and return vouchers, without
+// gateways.
+//
+//go:embed trade-policy.yaml
+var TradePolicy []byte
