@@ -21,7 +21,6 @@ import (
 	"github.com/qiongdev/qiong/kit/errs"
 	"github.com/qiongdev/qiong/kit/gm"
 	"github.com/qiongdev/qiong/kit/lang"
-	"github.com/qiongdev/qiong/kit/receipt"
 	"github.com/qiongdev/qiong/kit/sqldb"
 	"github.com/qiongdev/qiong/service/evidence/council"
 	"github.com/qiongdev/qiong/service/evidence/ledger"
@@ -161,7 +160,7 @@ func writeGenesis(c *qiong.Console, out string, g *council.Genesis) error {
 	if err != nil {
 		return err
 	}
-	trust, err := trustOf(g.Chain, g.Members)
+	trust, err := trustOver(g.Chain, []PolicyAt{{Policy: g.State}})
 	if err != nil {
 		return err
 	}
@@ -242,22 +241,6 @@ func foundingPolicy(fs *pflag.FlagSet, publics []council.Public) (*ledger.Policy
 
 func sortMembers(members []council.Member) {
 	slices.SortFunc(members, func(a, b council.Member) int { return strings.Compare(a.Agency, b.Agency) })
-}
-
-// trustOf returns the keys by which receipts of a council's beginning are verified.
-func trustOf(chain string, members []council.Member) (*receipt.Trust, error) {
-	var all []receipt.Key
-	for _, m := range members {
-		if !m.Votes {
-			continue
-		}
-		pub, err := gm.ParsePublicKeyPEM([]byte(m.Cosigning))
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, receipt.Key{Name: m.Agency, Origin: chain, Role: receipt.Agency, Public: pub})
-	}
-	return receipt.NewTrust(all)
 }
 
 // The defaults of a node: blocks of a day where one comes each second, and a snapshot now and then for who joins.

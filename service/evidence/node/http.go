@@ -119,7 +119,7 @@ func (n *Node) serveLog(life context.Context, w http.ResponseWriter, r *http.Req
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(life, cancel)()
-	n.ledger.Log().Handler(n.refuse).ServeHTTP(w, r.WithContext(ctx))
+	n.logs().ServeHTTP(w, r.WithContext(ctx))
 	return nil
 }
 
@@ -175,6 +175,9 @@ func (n *Node) status(ctx context.Context) (*Status, error) {
 }
 
 func (n *Node) servePolicy(w http.ResponseWriter, r *http.Request) error {
+	if !n.steady.Load() {
+		return errCatchingUp()
+	}
 	history, err := sqldb.All(r.Context(), n.db, func(s sqldb.Scanner) (p PolicyAt, err error) {
 		var version, at int64
 		var text string
@@ -185,7 +188,7 @@ func (n *Node) servePolicy(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if len(history) == 0 || !n.steady.Load() {
+	if len(history) == 0 { // before the first block
 		return errCatchingUp()
 	}
 	return answerJSON(w, Policies{history[len(history)-1].Policy, history})

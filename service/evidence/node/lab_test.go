@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -144,15 +145,21 @@ func write(t testing.TB, path, text string) {
 	}
 }
 
-// freePort returns an address that was free a moment ago.
+// ports counts through those below what the kernel gives to connections, which would take them between two starts.
+var ports atomic.Int64
+
+// freePort returns an address that was free a moment ago, and that no other test gets.
 func freePort(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 10000 {
+		address := fmt.Sprintf("127.0.0.1:%d", 20000+(int64(os.Getpid())*101+ports.Add(1))%12000)
+		if l, err := net.Listen("tcp", address); err == nil {
+			l.Close()
+			return address
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 func (l *lab) start() {

@@ -54,7 +54,8 @@ type Node struct {
 	council *council.Node
 	genesis []byte
 	metrics *prometheus.Registry
-	intake  chan struct{} // places for transactions that are being checked
+	intake  chan struct{}       // places for transactions that are being checked
+	logs    func() http.Handler // of the ledger's log, once it is steady
 	// steady is set once nothing replaces the ledger's log any more: an import may, before the node has caught up.
 	steady atomic.Bool
 }
@@ -78,6 +79,7 @@ func open(ctx context.Context, cfg Config) (*Node, error) {
 	if n.log == nil {
 		n.log = slog.Default()
 	}
+	n.logs = sync.OnceValue(func() http.Handler { return n.ledger.Log().Handler(n.refuse) })
 	if n.cfg.Signer == nil {
 		n.cfg.Signer = cfg.Home.Signer
 	}

@@ -11,11 +11,9 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/qiongdev/qiong"
-	"github.com/qiongdev/qiong/kit/beijing"
 	"github.com/qiongdev/qiong/kit/errs"
 	"github.com/qiongdev/qiong/kit/gm"
 	"github.com/qiongdev/qiong/kit/lang"
-	"github.com/qiongdev/qiong/kit/receipt"
 	"github.com/qiongdev/qiong/service/evidence/council"
 	"github.com/qiongdev/qiong/service/evidence/ledger"
 )
@@ -124,48 +122,6 @@ func showPolicy(ctx context.Context, c *qiong.Console) error {
 		fmt.Fprintf(c.Out, "%s\t%s/%d\t%s\n", c.Say("规则", "rule"), r.Name, r.Version, r.For)
 	}
 	return nil
-}
-
-// overlap is by how much an old key's time and a new one's overlap in a trust file: agencies' clocks differ from the
-// council's by less than a minute, or their nodes stop.
-const overlap = time.Minute
-
-// trustOver returns the keys by which receipts of every time are verified.
-func trustOver(chain string, history []PolicyAt) (*receipt.Trust, error) {
-	type span struct{ key receipt.Key }
-	var all []*span
-	open := map[string]*span{} // by agency
-	for i, h := range history {
-		p, err := ledger.ParsePolicy(h.Policy)
-		if err != nil {
-			return nil, err
-		}
-		for name, s := range open {
-			if m := member(p, name); m == nil || !m.Votes || m.Cosigning != string(s.key.Public.PEM()) {
-				s.key.Until = beijing.At(h.At.Time().Add(overlap))
-				delete(open, name)
-			}
-		}
-		for _, m := range p.Members {
-			if !m.Votes || open[m.Agency] != nil {
-				continue
-			}
-			pub, err := gm.ParsePublicKeyPEM([]byte(m.Cosigning))
-			if err != nil {
-				return nil, err
-			}
-			s := &span{receipt.Key{Name: m.Agency, Origin: chain, Role: receipt.Agency, Public: pub}}
-			if i > 0 {
-				s.key.From = beijing.At(h.At.Time().Add(-overlap))
-			}
-			all, open[m.Agency] = append(all, s), s
-		}
-	}
-	keys := make([]receipt.Key, len(all))
-	for i, s := range all {
-		keys[i] = s.key
-	}
-	return receipt.NewTrust(keys)
 }
 
 func propose(ctx context.Context, c *qiong.Console) error {
