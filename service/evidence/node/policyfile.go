@@ -71,9 +71,8 @@ func parsePolicy(data []byte, members []council.Member, key func(file string) ([
 	if len(y.Needs) == 0 {
 		r.policy.Needs = voters(members)
 	}
-	r.types()
-	if r.found.None() {
-		r.rules() // against types that are right
+	if r.types() {
+		r.rules()
 	}
 	if err := r.found.Err(); err != nil {
 		return nil, err
@@ -156,7 +155,9 @@ func (r *policyReader) needs(names []string, at ...any) []string {
 	return slices.Sorted(slices.Values(names))
 }
 
-func (r *policyReader) types() {
+// types reports whether their facts are right, so that rules can be held to them.
+func (r *policyReader) types() (right bool) {
+	right = true
 	for i, t := range r.yaml.Types {
 		if slices.ContainsFunc(r.policy.Types, func(other ledger.Type) bool { return other.Type == t.Type }) {
 			r.wrong("与另一类型相同", "another type has this name", "types", i, "type")
@@ -165,6 +166,7 @@ func (r *policyReader) types() {
 		if len(t.Facts) > 0 {
 			if err := s.Validate(); err != nil {
 				r.refused(err, "types", i)
+				right = false
 				continue
 			}
 			r.schemas[t.Type] = s
@@ -172,6 +174,7 @@ func (r *policyReader) types() {
 		r.policy.Types = append(r.policy.Types, ledger.Type{Type: t.Type, Needs: r.needs(t.Needs, "types", i, "needs"), Facts: t.Facts})
 	}
 	slices.SortFunc(r.policy.Types, func(a, b ledger.Type) int { return strings.Compare(a.Type, b.Type) })
+	return right
 }
 
 func (r *policyReader) rules() {
