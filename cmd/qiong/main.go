@@ -15,6 +15,7 @@ import (
 	"github.com/qiongdev/qiong/service/exchange"
 	"github.com/qiongdev/qiong/service/sandbox"
 	"github.com/qiongdev/qiong/tool/apply"
+	"github.com/qiongdev/qiong/tool/audit"
 	"github.com/qiongdev/qiong/tool/demo"
 	"github.com/qiongdev/qiong/tool/dialect"
 	"github.com/qiongdev/qiong/tool/han"
@@ -40,9 +41,10 @@ var tools = []*qiong.Tool{
 	han.Tool,
 	dialect.Tool,
 	receipt.Tool,
+	audit.New(openSQLite),
 }
 
-// openSQLite opens the ledger of an agency's node.
+// openSQLite opens the ledger of an agency's node, or the audit log of a folder.
 func openSQLite(path string) (sqldb.DB, error) { return sqlite.Open(path) }
 
 func main() { house.Main(services, tools) }
