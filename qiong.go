@@ -122,6 +122,7 @@ type Subscription struct {
 	Event    string // empty: every act
 	Blocks   bool   // whether a dead letter holds back what follows of its key
 	Handle   outbox.Handler
+	Rows     outbox.Rows // instead of Handle, where it only inserts
 	// Clearance is the highest grade of messages it may be told; default the service's. A consumer of several events has
 	// the lowest of theirs.
 	Clearance label.Grade

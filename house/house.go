@@ -409,7 +409,7 @@ func (h *House) runRoom(ctx, sagas context.Context, g *errgroup.Group, r *room) 
 	}
 	_, jobs := r.host.Registered()
 	for consumer, c := range byConsumer(h.subscriptions(r)) {
-		in := &outbox.Inbox{Consumer: consumer, DB: r.host.DB, Bus: h.bus, Now: r.host.Now, Log: r.host.Log, Handle: c.handle, Clearance: c.clearance,
+		in := &outbox.Inbox{Consumer: consumer, DB: r.host.DB, Bus: h.bus, Now: r.host.Now, Log: r.host.Log, Handle: c.handle, Rows: c.rows, Clearance: c.clearance,
 			Context: func(ctx context.Context, m outbox.Message) context.Context { return telemetry.Extract(ctx, m.Trace) }}
 		run(ctx, "consumer "+consumer, in.Run)
 	}
@@ -428,6 +428,7 @@ func (h *House) runRoom(ctx, sagas context.Context, g *errgroup.Group, r *room) 
 // consumer is what the subscriptions of one name come to.
 type consumer struct {
 	handle    map[string]outbox.Handler // by event type
+	rows      map[string]outbox.Rows    // by event type
 	clearance label.Grade
 }
 
@@ -436,9 +437,13 @@ func byConsumer(subs []qiong.Subscription) map[string]consumer {
 	for _, s := range subs {
 		c, ok := m[s.Consumer]
 		if !ok {
-			c = consumer{map[string]outbox.Handler{}, s.Clearance}
+			c = consumer{map[string]outbox.Handler{}, map[string]outbox.Rows{}, s.Clearance}
 		}
-		c.handle[s.Event], c.clearance = s.Handle, min(c.clearance, s.Clearance)
+		if c.clearance = min(c.clearance, s.Clearance); s.Rows != nil {
+			c.rows[s.Event] = s.Rows
+		} else {
+			c.handle[s.Event] = s.Handle
+		}
 		m[s.Consumer] = c
 	}
 	return m

@@ -22,6 +22,13 @@ const lanes = 8
 // dead letter at once where the error's kind says that it stays wrong (invalid, forbidden, not found, unsupported).
 type Handler func(ctx context.Context, tx *sqldb.Tx, m Message) error
 
+// Rows is a handler that only inserts: it returns the rows that a message comes to, and what to call once they are
+// committed, which may be nil. Many messages are then handled in one transaction, which costs a fraction of one each.
+type Rows func(ctx context.Context, m Message) (rows []sqldb.Insert, committed func(), err error)
+
+// batch is how many messages a Rows handler is given in one transaction at most.
+const batch = 64
+
 // Inbox is a consumer: it handles each message once, in the transaction that records it.
 type Inbox struct {
 	Consumer string
@@ -30,6 +37,7 @@ type Inbox struct {
 	Now      func() time.Time
 	Log      *slog.Logger
 	Handle   map[string]Handler // by event type
+	Rows     map[string]Rows    // by event type, instead of Handle
 
 	// Clearance is the highest grade of messages that the consumer may be told. What is above, and what has no grade, is
 	// not handled: it becomes a dead letter at once. The zero Clearance is told nothing.
@@ -85,19 +93,96 @@ func (in *Inbox) lane(ctx context.Context, queue <-chan Message) {
 		case <-ctx.Done():
 			return
 		case m := <-queue:
-			a := in.handle(ctx, m)
-			select {
-			case in.acks <- addressed{m.Producer, a}:
-			case <-ctx.Done():
+			for _, a := range in.take(ctx, m, queue) {
+				select {
+				case in.acks <- a:
+				case <-ctx.Done():
+				}
 			}
 		}
 	}
+}
+
+// take handles a message, and with it those behind it, as far as they only come to rows.
+func (in *Inbox) take(ctx context.Context, m Message, queue <-chan Message) []addressed {
+	var group []Message
+	for in.Rows[m.Type] != nil {
+		if group = append(group, m); len(group) == batch {
+			return in.insert(ctx, group)
+		}
+		select {
+		case m = <-queue:
+		default:
+			return in.insert(ctx, group)
+		}
+	}
+	answers := in.insert(ctx, group)
+	return append(answers, addressed{m.Producer, in.handle(ctx, m)})
+}
+
+// insert handles messages that come to rows in one transaction, or one by one where together they can't be.
+func (in *Inbox) insert(ctx context.Context, group []Message) (answers []addressed) {
+	var rows []sqldb.Insert
+	var after []func()
+	var err error
+	for _, m := range group {
+		var more []sqldb.Insert
+		var committed func()
+		if more, committed, err = in.rows(ctx, m); err != nil {
+			break
+		}
+		if rows = append(rows, more...); committed != nil {
+			after = append(after, committed)
+		}
+	}
+	if err == nil && len(group) > 0 {
+		err = in.DB.Append(ctx, rows...)
+	}
+	if err == nil {
+		for _, committed := range after {
+			committed()
+		}
+	}
+	for _, m := range group {
+		a := ack{ID: m.ID, Consumer: in.Consumer}
+		if err != nil { // perhaps one of them was handled before, or is refused: the others shall not wait for it
+			a = in.handle(ctx, m)
+		}
+		answers = append(answers, addressed{m.Producer, a})
+	}
+	return answers
+}
+
+var intoInbox = sqldb.NewInto("local_inbox", "producer", "message_id", "consumer", "handled_at")
+
+// rows are the rows of a message, and the one that says it was handled.
+func (in *Inbox) rows(ctx context.Context, m Message) ([]sqldb.Insert, func(), error) {
+	if grade := gradeOf(m.Grade); !in.Clearance.Clears(grade) {
+		return nil, nil, errs.New(errs.Forbidden, "级别不够", "not cleared")
+	}
+	if in.Context != nil {
+		ctx = in.Context(ctx, m)
+	}
+	rows, committed, err := in.Rows[m.Type](ctx, m)
+	return append(rows, intoInbox.Row(m.Producer, m.ID, in.Consumer, in.Now().UnixMilli())), committed, err
 }
 
 // handle runs the handler and the inbox row in one transaction.
 func (in *Inbox) handle(ctx context.Context, m Message) ack {
 	a := ack{ID: m.ID, Consumer: in.Consumer}
 	h := in.Handle[m.Type]
+	if rows := in.Rows[m.Type]; rows != nil {
+		h = func(ctx context.Context, tx *sqldb.Tx, m Message) error {
+			all, committed, err := rows(ctx, m)
+			if err != nil {
+				return err
+			}
+			if committed != nil {
+				tx.OnCommit(committed)
+			}
+			return tx.Insert(ctx, all...)
+		}
+	}
 	if h == nil {
 		a.Failed, a.Reason = true, "the consumer does not know this event type"
 		return a

@@ -31,6 +31,7 @@ type road struct {
 	ahead    atomic.Int64 // milliseconds by which the clock has been moved
 	fail     atomic.Pointer[error]
 	attempts int
+	rows     outbox.Rows // of "peek", where it is set
 	box      *outbox.Box
 
 	mu   sync.Mutex
@@ -68,6 +69,10 @@ func (r *road) start() (stop func()) {
 	r.box = box
 	in := &outbox.Inbox{Consumer: "stock", DB: r.to, Bus: r.bus, Now: r.now, Log: slog.New(slog.DiscardHandler),
 		Handle: map[string]outbox.Handler{"sold": r.handle, "peek": r.handle}, Clearance: label.L2}
+	if r.rows != nil {
+		in.Rows = map[string]outbox.Rows{"peek": r.rows}
+		delete(in.Handle, "peek")
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	for _, run := range []func(context.Context) error{box.Run, in.Run} {
@@ -320,4 +325,63 @@ func TestAMessageWithoutConsumerIsKeptAndHarmless(t *testing.T) {
 	if _, _, err := r.box.First(outbox.Event{Type: "sold", Key: "x", Grade: "L1", Data: func() {}}); err == nil {
 		t.Error("data that is not JSON was taken")
 	}
+}
+
+var intoSale = sqldb.NewInto("sale", "msg_key", "n")
+
+// Messages that only come to rows are handled many at a time, and still each once, in order, whatever the bus does.
+func TestRowsAreInsertedOnceInOrder(t *testing.T) {
+	sqldbtest.Each(t, func(t *testing.T, db sqldb.DB) {
+		r := newRoad(t, sqldbtest.SQLite(t), db, bustest.NewFaulty(bus.NewLocal(), 1, 0.2, 0.2, 0.2))
+		ctx := t.Context()
+		serial := "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"
+		if db.Dialect() == sqldb.SQLite {
+			serial = "INTEGER PRIMARY KEY"
+		}
+		if err := db.Write(ctx, sqldb.Durable, func(tx *sqldb.Tx) error {
+			_, err := tx.Exec(ctx, "CREATE TABLE sale (id "+serial+", msg_key TEXT NOT NULL, n BIGINT NOT NULL)")
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		var committed atomic.Int64
+		r.rows = func(_ context.Context, m outbox.Message) ([]sqldb.Insert, func(), error) {
+			var d told
+			if err := m.Data(&d); err != nil {
+				return nil, nil, err
+			}
+			if d.N == 13 {
+				return nil, nil, errs.New(errs.Invalid, "不要", "not wanted")
+			}
+			return []sqldb.Insert{intoSale.Row(m.Key, d.N)}, func() { committed.Add(1) }, nil
+		}
+		stop := r.start()
+		defer stop()
+		const keys, each = 5, 60
+		for n := range each {
+			for k := range keys {
+				r.tell("peek", fmt.Sprint("k", k), n)
+			}
+		}
+		want := int64(keys * (each - 1)) // 13 is refused for good, and does not hold up the others
+		for deadline := time.Now().Add(30 * time.Second); committed.Load() < want; {
+			if time.Now().After(deadline) {
+				t.Fatalf("%d of %d rows came", committed.Load(), want)
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+		stop()
+		for k := range keys {
+			got, err := sqldb.All(ctx, db, func(s sqldb.Scanner) (n int64, err error) { return n, s.Scan(&n) },
+				"SELECT n FROM sale WHERE msg_key = $1 ORDER BY id", fmt.Sprint("k", k))
+			if err != nil || len(got) != each-1 {
+				t.Fatalf("k%d: %d rows, %v", k, len(got), err)
+			}
+			for i := 1; i < len(got); i++ {
+				if got[i] <= got[i-1] {
+					t.Fatalf("k%d: %d after %d", k, got[i], got[i-1])
+				}
+			}
+		}
+	})
 }
