@@ -130,8 +130,8 @@ type Subscription struct {
 
 // Acts has every act of every service in the house handled once, in the order of its key, from the first start on: the
 // events that evidence anchors. It is for New.
-func (h *Host) Acts(name string, handle outbox.Handler) {
-	h.on = append(h.on, Subscription{Consumer: h.Name + "." + name, Handle: handle, Clearance: h.Clearance})
+func (h *Host) Acts(name string, rows outbox.Rows) {
+	h.on = append(h.on, Subscription{Consumer: h.Name + "." + name, Rows: rows, Clearance: h.Clearance})
 }
 
 // Proof is what proves an act.

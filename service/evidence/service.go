@@ -114,7 +114,7 @@ func newEvidence(ctx context.Context, h *qiong.Host, cfg Config) (*Evidence, err
 	if err := x.measure(); err != nil {
 		return nil, err
 	}
-	h.Acts("acts", x.handle)
+	h.Acts("acts", x.take)
 	h.Proves(x.prove)
 	h.Every("originals", time.Hour, x.eraseOld)
 	x.routes()
@@ -177,11 +177,11 @@ func (x *Evidence) measure() error {
 	return nil
 }
 
-// handle takes in an act of the house, in the transaction that records its message.
-func (x *Evidence) handle(ctx context.Context, tx *sqldb.Tx, m outbox.Message) error {
+// take takes in an act of the house, in the transaction that records its message.
+func (x *Evidence) take(_ context.Context, m outbox.Message) ([]sqldb.Insert, func(), error) {
 	o := receipt.Original{Data: m.Payload}
 	if _, err := rand.Read(o.Salt[:]); err != nil {
-		return err
+		return nil, nil, err
 	}
 	id := m.Producer + "-" + strings.ToLower(ident.String(m.ID))
 	typ := fmt.Sprintf("%s/%d", m.Type, m.Version)
@@ -189,14 +189,13 @@ func (x *Evidence) handle(ctx context.Context, tx *sqldb.Tx, m outbox.Message) e
 		submission: ledger.Submission{ID: id, Type: typ, Commitment: o.Commitment(), Time: beijing.Time(m.At)},
 		original:   x.sealer.Seal(o.Marshal(), []byte("evidence/"+id))}
 	if err := x.fits(&a.submission); err != nil {
-		return err
+		return nil, nil, err
 	}
 	row, err := a.row()
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	tx.OnCommit(x.nudge)
-	return tx.Insert(ctx, row)
+	return []sqldb.Insert{row}, x.nudge, nil
 }
 
 // fits returns nil where a submission can be a record of any log.
