@@ -172,7 +172,11 @@ func (l *lab) start() {
 func (s *seat) start() {
 	s.t.Helper()
 	args := append([]string{"--lang", "en", "evidence", "node", "--with-parent", "--home", s.dir}, s.args...)
-	cmd := exec.Command(os.Args[0], args...)
+	program := os.Args[0]
+	if other := os.Getenv("TEST_PROGRAM"); other != "" { // measuring the real one
+		program = other
+	}
+	cmd := exec.Command(program, args...)
 	cmd.Env = append(os.Environ(), programEnv+"=1")
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
