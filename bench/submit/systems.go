@@ -16,6 +16,7 @@ import (
 
 const (
 	qiongName       = "Qiong, sagas waiting"
+	qiongProvedName = "Qiong, sagas waiting, evidence kept"
 	qiongBusyName   = "Qiong, sagas running"
 	qiongSQLiteName = "Qiong on SQLite, sagas waiting"
 	rowsName        = "Gin + pgx, same rows"
@@ -32,15 +33,18 @@ type system struct {
 
 var systems = []system{
 	{qiongName, true, func(ctx context.Context, b *bench) (*running, error) {
-		return b.house(ctx, true, "--approval.active=1")
+		return b.house(ctx, true, "approval", "--approval.active=1")
 	}},
 	{rowsName, false, func(ctx context.Context, b *bench) (*running, error) { return b.peer(ctx, rowsName) }},
 	{batchName, false, func(ctx context.Context, b *bench) (*running, error) { return b.peer(ctx, batchName) }},
 	{insertName, false, func(ctx context.Context, b *bench) (*running, error) { return b.peer(ctx, insertName) }},
 	{qiongSQLiteName, true, func(ctx context.Context, b *bench) (*running, error) {
-		return b.house(ctx, false, "--approval.active=1")
+		return b.house(ctx, false, "approval", "--approval.active=1")
 	}},
-	{qiongBusyName, true, func(ctx context.Context, b *bench) (*running, error) { return b.house(ctx, true) }},
+	{qiongProvedName, false, func(ctx context.Context, b *bench) (*running, error) {
+		return b.house(ctx, true, "up", "--approval.active=1")
+	}},
+	{qiongBusyName, true, func(ctx context.Context, b *bench) (*running, error) { return b.house(ctx, true, "up") }},
 }
 
 // running is a system in a process of its own.
@@ -92,8 +96,8 @@ func (b *bench) peer(ctx context.Context, name string) (*running, error) {
 	}, nil
 }
 
-// house starts the program on an empty folder, on PostgreSQL or SQLite.
-func (b *bench) house(ctx context.Context, onPostgres bool, flags ...string) (r *running, err error) {
+// house starts the whole program, "up", or one service of it on an empty folder, on PostgreSQL or SQLite.
+func (b *bench) house(ctx context.Context, onPostgres bool, command string, flags ...string) (r *running, err error) {
 	r = &running{}
 	flags = append(flags, "--approval.backlog=1000000000")
 	if onPostgres {
@@ -102,7 +106,7 @@ func (b *bench) house(ctx context.Context, onPostgres bool, flags ...string) (r 
 		}
 		flags = append(flags, "--house.database="+b.pg.URL(r.database))
 	}
-	p, err := program.Start(ctx, flags...)
+	p, err := program.StartCommand(ctx, command, flags...)
 	if err != nil {
 		return nil, err
 	}

@@ -53,10 +53,23 @@ func Start(ctx context.Context, flags ...string) (*Program, error) {
 	return StartIn(ctx, dir, flags...)
 }
 
+// StartCommand is Start for another command than up: one service by itself.
+func StartCommand(ctx context.Context, service string, flags ...string) (*Program, error) {
+	dir, err := os.MkdirTemp("", "qiong-bench-")
+	if err != nil {
+		return nil, err
+	}
+	return start(ctx, dir, service, flags)
+}
+
 // StartIn does so in a folder, whose data are in the folder data within; the folder goes with the program.
 func StartIn(ctx context.Context, dir string, flags ...string) (*Program, error) {
+	return start(ctx, dir, "up", flags)
+}
+
+func start(ctx context.Context, dir, command string, flags []string) (*Program, error) {
 	p := &Program{dir: dir}
-	args := append([]string{"up", "--lang", "en", "--listen", "127.0.0.1:0", "--data", filepath.Join(dir, "data"), "--house.log-level", "error"}, flags...)
+	args := append([]string{command, "--lang", "en", "--listen", "127.0.0.1:0", "--data", filepath.Join(dir, "data"), "--house.log-level", "error"}, flags...)
 	p.cmd = exec.Command(Path, args...)
 	p.cmd.Stderr = os.Stderr
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
