@@ -19,7 +19,7 @@ type AuditView struct {
 	Who       string       `json:"who,omitempty" grade:"L2,pii=account" doc:"主体标识；house 为系统自身，留空为未登录 / id of the principal; house is the house itself, empty nobody who signed in"`
 	What      string       `json:"what" grade:"L1" doc:"如 token.issue / such as token.issue"`
 	Object    string       `json:"object,omitempty" grade:"L1"`
-	Outcome   string       `json:"outcome" grade:"L1" doc:"done、begun、refused、failed；访问为 passed、masked、refused / of accesses passed, masked or refused"`
+	Outcome   string       `json:"outcome" grade:"L1" doc:"done、begun、refused；访问为 passed、masked、refused / of accesses passed, masked or refused"`
 	Route     string       `json:"route,omitempty" grade:"L1"`
 	Grade     string       `json:"grade,omitempty" grade:"L1"`
 	Clearance string       `json:"clearance,omitempty" grade:"L1"`

@@ -17,7 +17,7 @@ type Entry struct {
 	Who       string       `json:"who,omitempty"` // id of the principal; empty where nobody was signed in, House for the house itself
 	What      string       `json:"what"`          // such as token.issue
 	Object    string       `json:"object,omitempty"`
-	Outcome   string       `json:"outcome"`             // done, refused or failed; of accesses passed, masked or refused
+	Outcome   string       `json:"outcome"`             // done, begun or refused; of accesses passed, masked or refused
 	Route     string       `json:"route,omitempty"`     // of an access: method and pattern
 	Grade     string       `json:"grade,omitempty"`     // of an access: of the route
 	Clearance string       `json:"clearance,omitempty"` // of an access: of who asked
@@ -33,7 +33,6 @@ const (
 	Done    = "done"
 	Begun   = "begun" // recorded before it is done, so that what fails is on record too
 	Refused = "refused"
-	Failed  = "failed"
 )
 
 // What is recorded. Services and tools add their own words, "<noun>.<verb>".
