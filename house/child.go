@@ -40,6 +40,10 @@ type child struct {
 	restarts atomic.Int64
 }
 
+// childEnv names the child to itself. Children have none of their own: a program that is not the house it seems to be, such
+// as a test's, would start itself again and again.
+const childEnv = "QIONG_CHILD"
+
 // raise makes the children that services have registered; they start with Run.
 func (h *House) raise() error {
 	program, err := os.Executable()
@@ -49,6 +53,9 @@ func (h *House) raise() error {
 	for _, r := range h.rooms {
 		names := map[string]bool{}
 		for _, c := range r.host.Children() {
+			if os.Getenv(childEnv) != "" {
+				return fmt.Errorf("%s: a child process has no children", r.service.Name)
+			}
 			if names[c.Name] {
 				return fmt.Errorf("%s: two children are called %s", r.service.Name, c.Name)
 			}
@@ -89,6 +96,7 @@ func (c *child) once(ctx context.Context) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	cmd := exec.Command(c.program, c.Args...)
+	cmd.Env = append(os.Environ(), childEnv+"="+c.Name)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = time.Second // for a grandchild that holds the pipes
 	said := &lineLog{log: c.log}

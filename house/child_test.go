@@ -199,16 +199,24 @@ func TestAChildDiesWithAHouseThatIsKilled(t *testing.T) {
 	}
 }
 
-func TestTwoChildrenOfOneName(t *testing.T) {
+func TestChildrenThatCannotBe(t *testing.T) {
 	twins := &qiong.Service{Name: "twins", Doc: lang.T("同名", "of one name"), New: func(_ context.Context, h *qiong.Host, _ any) (qiong.Runner, error) {
 		h.Child("a")
 		h.Child("a")
 		return &moody{}, nil
 	}}
+	refuses(t, twins, "two children are called a")
+	t.Setenv("QIONG_CHILD", "customs")
+	refuses(t, parent(t.TempDir(), ""), "a child process has no children")
+}
+
+// refuses holds a house to what it says when it does not start.
+func refuses(t *testing.T, s *qiong.Service, words string) {
+	t.Helper()
 	var out, errout bytes.Buffer
-	code := house.Execute(t.Context(), []*qiong.Service{twins}, nil, &qiong.Console{Out: &out, Err: &errout},
-		[]string{"--lang", "en", "up", "--listen", "127.0.0.1:0", "--data", filepath.Join(t.TempDir(), "data")}, nil)
-	if code == 0 || !strings.Contains(errout.String(), "two children are called a") {
+	code := house.Execute(t.Context(), []*qiong.Service{s}, nil, &qiong.Console{Out: &out, Err: &errout},
+		[]string{"--lang", "en", "up", "--listen", "127.0.0.1:0", "--data", filepath.Join(t.TempDir(), "data")}, os.Environ())
+	if code == 0 || !strings.Contains(errout.String(), words) {
 		t.Errorf("exit %d: %s", code, &errout)
 	}
 }

@@ -71,7 +71,7 @@ func (p *program) load(services []*qiong.Service, fs *pflag.FlagSet) (*config.Co
 }
 
 // reserved are the QIONG_ variables that belong to the command line and to tests.
-var reserved = []string{"QIONG_LANG", "QIONG_TOKEN", "QIONG_URL", "QIONG_POSTGRES"}
+var reserved = []string{"QIONG_LANG", "QIONG_TOKEN", "QIONG_URL", "QIONG_POSTGRES", childEnv}
 
 func (p *program) open(ctx context.Context, services []*qiong.Service, cfg *config.Config, log io.Writer) (*House, *telemetry.Telemetry, error) {
 	c := config.Of[Config](cfg, "house")
