@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/qiongdev/qiong/kit/errs"
@@ -22,9 +23,9 @@ type alone struct {
 
 // put is records of another system that wait for their place in the log.
 type put struct {
-	tx   []byte
-	n    int // records
-	done chan error
+	tx      []byte
+	records []ledger.Submission
+	done    chan error
 }
 
 const (
@@ -65,7 +66,7 @@ func (a *alone) Put(ctx context.Context, records []ledger.Submission) error {
 	if err != nil {
 		return err
 	}
-	p := &put{tx, len(records), make(chan error, 1)}
+	p := &put{tx, records, make(chan error, 1)}
 	select {
 	case a.puts <- p:
 	case <-ctx.Done():
@@ -118,13 +119,13 @@ func (a *alone) Run(ctx context.Context) error {
 func (a *alone) gather(puts []*put) []*put {
 	n := 0
 	for _, p := range puts {
-		n += p.n
+		n += len(p.records)
 	}
 	for n < maxBlock {
 		select {
 		case p := <-a.puts:
 			puts = append(puts, p)
-			n += p.n
+			n += len(p.records)
 		default:
 			return puts
 		}
@@ -140,47 +141,85 @@ func (a *alone) block(ctx context.Context, puts []*put) (more bool, err error) {
 		}
 	}()
 	var txs [][]byte
+	total := uint64(0)
 	for _, p := range puts {
 		txs = append(txs, p.tx)
+		total += uint64(len(p.records))
 	}
-	acts, err := a.x.store.waiting(ctx, "", 1000)
+	acts, _, err := a.x.store.waiting(ctx, position{}, maxActsBlock)
 	if err != nil {
 		return false, err
 	}
-	ids := make([]string, len(acts))
 	if len(acts) > 0 {
-		records := make([]ledger.Submission, len(acts))
-		for i := range acts {
-			records[i], ids[i] = acts[i].submission, acts[i].id
-		}
-		tx, err := a.batch(records)
+		tx, err := a.batch(acts)
 		if err != nil {
 			return false, err
 		}
 		txs = append(txs, tx)
+		total += uint64(len(acts))
 	}
 	if len(txs) == 0 {
 		return false, nil
 	}
-	if err := a.order(ctx, txs); err != nil {
+	grown, err := a.order(ctx, txs)
+	if err != nil {
 		return false, err
 	}
-	return len(acts) == 1000, a.settle(ctx, ids)
+	if grown == total {
+		err = a.settled(ctx, places(acts))
+	} else if puts, err = a.refused(ctx, puts); err == nil {
+		err = a.settle(ctx, acts)
+	}
+	return len(acts) == maxActsBlock, err
+}
+
+// maxActsBlock is how many acts of the table are ordered together.
+const maxActsBlock = 1000
+
+// refused answers the puts that hold a record whose id another record has, and returns the others.
+func (a *alone) refused(ctx context.Context, puts []*put) (others []*put, err error) {
+	for _, p := range puts {
+		ids := make([]string, len(p.records))
+		for i := range p.records {
+			ids[i] = p.records[i].ID
+		}
+		there, err := a.x.logged(ctx, ids)
+		if err != nil {
+			return puts, err
+		}
+		bad := slices.IndexFunc(p.records, func(r ledger.Submission) bool { return there[r.ID] == nil || !same(there[r.ID], &r) })
+		if bad < 0 {
+			others = append(others, p)
+			continue
+		}
+		p.done <- within(bad, conflict())
+	}
+	return others, nil
+}
+
+func places(records []ledger.Submission) []place {
+	all := make([]place, len(records))
+	for i, r := range records {
+		all[i] = place{r.ID, r.Commitment}
+	}
+	return all
 }
 
 // settle marks acts that were ordered, and puts aside what the ledger passed over.
-func (a *alone) settle(ctx context.Context, ids []string) error {
-	if len(ids) == 0 {
-		return nil
+func (a *alone) settle(ctx context.Context, acts []ledger.Submission) error {
+	ids := make([]string, len(acts))
+	for i := range acts {
+		ids[i] = acts[i].ID
 	}
-	known, err := a.ledger.Log().Known(ctx, ids)
+	known, err := a.x.logged(ctx, ids)
 	if err != nil {
 		return err
 	}
-	var there, refused []string
+	var there []place
+	var refused []string
 	for _, id := range ids {
-		if known[id] {
-			there = append(there, id)
+		if r := known[id]; r != nil {
+			there = append(there, place{id, r.Commitment})
 		} else {
 			refused = append(refused, id)
 		}
@@ -191,6 +230,13 @@ func (a *alone) settle(ctx context.Context, ids []string) error {
 			return err
 		}
 	}
+	return a.settled(ctx, there)
+}
+
+func (a *alone) settled(ctx context.Context, there []place) error {
+	if len(there) == 0 {
+		return nil
+	}
 	at := a.x.host.Now().UnixMilli()
 	return a.x.host.DB.Write(ctx, sqldb.Relaxed, func(tx *sqldb.Tx) error { return placed(ctx, tx, at, there) })
 }
@@ -199,18 +245,19 @@ func (a *alone) batch(records []ledger.Submission) ([]byte, error) {
 	return ledger.NewBatch(a.x.cfg.Name, a.x.key, ledger.Batch{Records: records})
 }
 
-// order leads the ledger through a block, and signs what came of it.
-func (a *alone) order(ctx context.Context, txs [][]byte) error {
+// order leads the ledger through a block, signs what came of it, and returns by how many records the log has grown.
+func (a *alone) order(ctx context.Context, txs [][]byte) (uint64, error) {
 	before := a.ledger.Log().Last().Size
 	if _, err := a.ledger.Apply(ctx, council.Block{Height: a.height + 1, Time: a.x.host.Now(), Proposer: a.x.cfg.Name, Txs: txs}); err != nil {
-		return err
+		return 0, err
 	}
 	if err := a.ledger.Commit(ctx); err != nil {
-		return err
+		return 0, err
 	}
 	a.height++
-	a.x.metrics.records.Add(float64(a.ledger.Log().Last().Size - before))
-	return a.cosign(ctx)
+	grown := a.ledger.Log().Last().Size - before
+	a.x.metrics.records.Add(float64(grown))
+	return grown, a.cosign(ctx)
 }
 
 // cosign signs the newest checkpoint, as of the next whole second: what is signed existed by then. The signature can be made again, so it need not be durable.

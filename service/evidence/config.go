@@ -22,8 +22,9 @@ type Config struct {
 	Name string `koanf:"name" zh:"本系统签名所用的名称。"`
 	// Addresses of the agencies' nodes. Empty: this house orders alone (log mode).
 	Nodes []string `koanf:"nodes" zh:"各部门节点的地址。留空则由本系统单独排序（日志模式）。"`
-	// File with the agencies' public keys, trust.pem, from the council's founding.
-	Trust string `koanf:"trust" zh:"各部门公钥文件 trust.pem，理事会成立时产生。"`
+	// File with the public keys of the log's agencies, trust.pem, from the council's founding; in log mode, with those of
+	// witnesses. It is read again when it changes.
+	Trust string `koanf:"trust" zh:"本日志各部门的公钥文件 trust.pem，理事会成立时产生；日志模式下列出见证者的公钥。文件改动后自动重读。"`
 	// Agencies of a council on this machine, each a process of its own, to show and to test how a council works; four or
 	// more. One machine holds all their keys, so it proves no more than one operator could. Cannot be changed later.
 	Council []string `koanf:"council" zh:"在本机组成理事会的部门，各为一个进程，用于演示和测试，至少四个。一台机器握有全部密钥，证明力不超过单一运营者。以后不能更改。"`
@@ -37,10 +38,17 @@ type Config struct {
 	Backlog int `koanf:"backlog" zh:"待排序的记录达到此数时，暂不接收其他系统的记录。"`
 	// How long the originals of acts are kept for their holders; then they are erased. 0: until they are erased by hand.
 	Originals time.Duration `koanf:"originals" zh:"办理事项的原文为当事人保存多久，到期清除；0 为不自动清除。"`
+	// Where the newest checkpoint is anchored outward: file:PATH, an http(s) URL, house+URL of another house that witnesses,
+	// chain+URL of a main chain, chain:NAME of an adapter in the program.
+	Publish []string `koanf:"publish" zh:"最新检查点对外锚定到何处：file:路径、http(s) 地址、house+另一系统的地址（由其见证）、chain+主链接口地址、chain:程序内适配器的名称。"`
+	// How often it is anchored.
+	PublishEvery time.Duration `koanf:"publish-every" zh:"多久对外锚定一次。"`
+	// File with the public keys of other houses' logs, which this house witnesses. Empty: none.
+	Witness string `koanf:"witness" zh:"由本系统见证的其他日志的公钥文件；留空则不见证。"`
 }
 
 // Defaults is the configuration nobody changed.
-var Defaults = Config{Origin: "qiong.local", Name: "house", Gather: 100 * time.Millisecond, Backlog: 200_000}
+var Defaults = Config{Origin: "qiong.local", Name: "house", Gather: 100 * time.Millisecond, Backlog: 200_000, PublishEvery: time.Minute}
 
 // Validate implements the check that package config calls.
 func (c *Config) Validate() error {
@@ -76,6 +84,8 @@ func (c *Config) Validate() error {
 		return bad("gather", "应在 5 秒以内", "must be at most 5 seconds")
 	case c.Backlog < 1:
 		return bad("backlog", "应为正整数", "must be a positive number")
+	case c.PublishEvery < time.Second:
+		return bad("publish-every", "至少 1 秒", "must be at least a second")
 	case c.Originals < 0:
 		return bad("originals", "不能为负", "must not be negative")
 	}

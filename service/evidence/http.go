@@ -2,10 +2,8 @@ package evidence
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/qiongdev/qiong/kit/auth"
@@ -15,13 +13,9 @@ import (
 	"github.com/qiongdev/qiong/kit/label"
 	"github.com/qiongdev/qiong/kit/lang"
 	"github.com/qiongdev/qiong/kit/merkle"
-	"github.com/qiongdev/qiong/service/evidence/ledger"
 )
 
 const base = "/api/evidence"
-
-// maxPut is how many records one request may bring.
-const maxPut = 1000
 
 func (x *Evidence) routes() {
 	op := func(method, path, id, zh, en string, set ...func(*httpapi.Operation)) httpapi.Operation {
@@ -39,9 +33,12 @@ func (x *Evidence) routes() {
 	httpapi.Register(x.host.API, op("GET", "/status", "evidence-status", "日志与各部门的状态", "The state of the log and of the agencies", public), x.getStatus)
 	httpapi.Register(x.host.API, op("GET", "/records", "list-records", "列出记录，最新的在前", "List records, newest first", reader), x.listRecords)
 	httpapi.Register(x.host.API, op("POST", "/records", "put-records", "提交记录（只含加盐承诺与约定的事实）", "Put records: salted commitments and agreed facts", roles(auth.Agency, auth.Operator),
-		func(o *httpapi.Operation) { o.Status, o.MaxBody, o.OwnRules = http.StatusAccepted, 2<<20, true }), x.putRecords)
+		func(o *httpapi.Operation) { o.Status, o.MaxBody, o.OwnRules = http.StatusAccepted, 4<<20, true }), x.putRecords)
 	httpapi.Register(x.host.API, op("GET", "/{id}", "get-record", "查看一条记录及其回执", "Show a record and its receipt", public), x.getRecord)
 	httpapi.Handle(x.host.API, op("GET", "/{id}/receipt", "get-receipt", "下载回执文件", "Download the receipt", public, file), x.getReceipt)
+	httpapi.Handle(x.host.API, op("GET", "/{id}/acts/{n}/receipt", "get-act-receipt", "下载批次中一件的回执文件（两级）", "Download the receipt of one act of a batch, of two levels", public, file), x.getActReceipt)
+	httpapi.Register(x.host.API, op("GET", "/anchorings", "list-anchorings", "对外锚定的情况", "Checkpoints that were anchored outward", reader), x.listAnchorings)
+	httpapi.Register(x.host.API, op("POST", "/publish", "publish-checkpoint", "立即对外锚定最新检查点", "Anchor the newest checkpoint outward now", roles(auth.Operator)), x.publishNow)
 	httpapi.Register(x.host.API, op("DELETE", "/{id}/original", "erase-original", "清除原文与盐：记录从此不再说明任何内容", "Erase the original and its salt: the record says nothing any more",
 		roles(auth.Operator, auth.Security)), x.deleteOriginal)
 
@@ -52,9 +49,7 @@ func (x *Evidence) routes() {
 
 // serveTrust serves the keys of this log. Whoever verifies compares their fingerprints with what the agencies publish.
 func (x *Evidence) serveTrust(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "application/x-pem-file")
-	w.Header().Set("Cache-Control", "no-cache")
-	_, _ = w.Write(x.trust.Marshal()) // the client has gone
+	sendKeys(w, x.trust())
 }
 
 // StatusView is the state of the log.
@@ -67,6 +62,32 @@ type StatusView struct {
 	Waiting int64        `json:"waiting" doc:"待排序的记录数 / records that wait to be ordered"`
 	Signers []SignerView `json:"signers"`
 	Meaning string       `json:"meaning" doc:"这种模式能证明什么 / what this mode proves"`
+	Problem string       `json:"problem,omitempty" doc:"为何现在不能排序 / why nothing can be ordered at the moment"`
+	// Wrong roots that were signed, newest first, at most 20.
+	Contradictions []ContradictionView `json:"contradictions,omitempty" doc:"与日志不符而被签署的根，最新的在前，至多 20 个 / wrong roots that were signed"`
+	Anchorings     []AnchoringView     `json:"anchorings,omitempty" doc:"每个目标最近一次对外锚定 / the latest anchoring at each target"`
+}
+
+// ContradictionView is a signed root that is not the log's. The note proves who signed it.
+type ContradictionView struct {
+	_    struct{}     `grade:"L1"`
+	Name string       `json:"name"`
+	Size uint64       `json:"size"`
+	Root merkle.Hash  `json:"root"`
+	Note string       `json:"note"`
+	At   beijing.Time `json:"at" doc:"发现的时间 / when it was found"`
+}
+
+// AnchoringView is a checkpoint on its way to a target outside, or there.
+type AnchoringView struct {
+	_      struct{}     `grade:"L1"`
+	Target string       `json:"target"`
+	Size   uint64       `json:"size"`
+	Root   merkle.Hash  `json:"root"`
+	Done   bool         `json:"done"`
+	Tried  int64        `json:"tried" doc:"试过几次 / how often it was tried"`
+	At     beijing.Time `json:"at" doc:"最近一次的时间 / of the last try"`
+	Answer string       `json:"answer" doc:"对方的答复，或失败的原因 / the other side's answer, or why it failed"`
 }
 
 // SignerView is a name that cosigns.
@@ -91,7 +112,7 @@ func (x *Evidence) getStatus(ctx context.Context, _ *struct{}) (*statusAnswer, e
 func (x *Evidence) status(ctx context.Context, l lang.Lang) (StatusView, error) {
 	last := x.log.Last()
 	v := StatusView{Origin: x.cfg.Origin, Mode: "log", Size: last.Size, Root: last.Root, Meaning: meaningAlone.In(l)}
-	if len(x.council) > 0 {
+	if len(x.cfg.Nodes) > 0 {
 		v.Mode, v.Meaning = "council", meaningCouncil.In(l)
 	}
 	if len(x.cfg.Council) > 0 {
@@ -111,7 +132,14 @@ func (x *Evidence) status(ctx context.Context, l lang.Lang) (StatusView, error) 
 		}
 		v.Signers = append(v.Signers, s)
 	}
-	return v, nil
+	if err := x.orderer.Ready(); err != nil {
+		v.Problem = errs.As(err).In(l)
+	}
+	if v.Contradictions, err = x.store.contradictions(ctx, 20); err != nil {
+		return v, err
+	}
+	v.Anchorings, err = x.store.anchorings(ctx, x.cfg.Publish)
+	return v, err
 }
 
 var (
@@ -127,7 +155,7 @@ var meaningLocal = lang.T("演示：各部门的节点在同一台机器上，�
 // fingerprint returns that of the newest key of a name.
 func (x *Evidence) fingerprint(name string) string {
 	print := ""
-	for _, k := range x.trust.Keys() {
+	for _, k := range x.trust().Keys() {
 		if k.Name == name && k.Origin == x.cfg.Origin {
 			print = fingerprintOf(k)
 		}
@@ -226,12 +254,23 @@ func (x *Evidence) getReceipt(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if text == nil {
-		return errs.New(errs.Unavailable, "记录已受理，尚未有部门签署", "the record is accepted and nobody has signed it yet").WithCode("evidence.unsigned").WithRetryAfter(time.Second)
+		if s.act != nil && s.act.refused != "" {
+			return errs.New(errs.Conflict, "账本拒收此记录，没有回执", "the ledger has refused this record: there is no receipt").WithCode("evidence.refused")
+		}
+		return unsigned()
 	}
+	return x.sendReceipt(w, text, s.receipt.Record.ID+".receipt")
+}
+
+func unsigned() error {
+	return errs.New(errs.Unavailable, "记录已受理，尚未有部门签署", "the record is accepted and nobody has signed it yet").WithCode("evidence.unsigned").WithRetryAfter(time.Second)
+}
+
+func (x *Evidence) sendReceipt(w http.ResponseWriter, text []byte, name string) error {
 	x.metrics.receipts.Inc()
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Header().Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", s.receipt.Record.ID+".receipt"))
-	_, err = w.Write(text)
+	w.Header().Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", name))
+	_, err := w.Write(text)
 	return err
 }
 
@@ -252,57 +291,6 @@ func (x *Evidence) listRecords(ctx context.Context, in *struct{ httpapi.PageQuer
 		at := beijing.Time(page.Items[i].acceptedAt)
 		out.Body.Items[i] = RecordView{ID: page.Items[i].id, Type: page.Items[i].typ, Accepted: &at, State: page.Items[i].state(), Reason: page.Items[i].refused}
 	}
-	return out, nil
-}
-
-type newRecords struct {
-	Body struct {
-		Records []newRecord `json:"records" grade:"L1" minItems:"1" maxItems:"1000"`
-	}
-}
-
-type newRecord struct {
-	_          struct{}        `grade:"L1"`
-	ID         string          `json:"id" doc:"在日志中唯一，1 至 80 个小写字母、数字和连字符 / unique in the log"`
-	Type       string          `json:"type" doc:"事件类型与版本，如 trade.return/1 / event type and version"`
-	Commitment merkle.Hash     `json:"commitment" doc:"原文的 SM3，base64 / SM3 of the original"`
-	Time       *beijing.Time   `json:"time,omitempty" doc:"受理时间，缺省为现在 / when it was accepted; default now"`
-	Facts      json.RawMessage `json:"facts,omitempty" doc:"规则所需的事实，不含个人信息 / facts for the rules, no personal data"`
-	Batch      uint64          `json:"batch,omitempty" doc:"承诺为多少件的默克尔根 / how many acts the commitment is the root of"`
-}
-
-// Validate implements what httpapi calls: the rules of a record that need no policy.
-func (n *newRecords) Validate() error {
-	if len(n.Body.Records) == 0 || len(n.Body.Records) > maxPut {
-		return errs.New(errs.Invalid, "一次须有 1 至 1000 条记录", "a request brings 1 to 1000 records").WithField("records")
-	}
-	return nil
-}
-
-type putAnswer struct {
-	Body struct {
-		Accepted int `json:"accepted" grade:"L1"`
-	}
-}
-
-func (x *Evidence) putRecords(ctx context.Context, in *newRecords) (*putAnswer, error) {
-	now := beijing.At(x.host.Now())
-	records := make([]ledger.Submission, len(in.Body.Records))
-	for i, n := range in.Body.Records {
-		records[i] = ledger.Submission{ID: n.ID, Type: n.Type, Commitment: n.Commitment, Time: now, Facts: n.Facts, Batch: n.Batch}
-		if n.Time != nil {
-			records[i].Time = *n.Time
-		}
-		if err := x.fits(&records[i]); err != nil {
-			e := errs.As(err)
-			return nil, e.WithField(strings.TrimSuffix(fmt.Sprintf("records[%d].%s", i, e.Field), "."))
-		}
-	}
-	if err := x.orderer.Put(ctx, records); err != nil {
-		return nil, err
-	}
-	out := &putAnswer{}
-	out.Body.Accepted = len(records)
 	return out, nil
 }
 

@@ -1,12 +1,10 @@
 package evidence
 
 import (
-	"context"
 	"embed"
 	"fmt"
 	"net/http"
 	"slices"
-	"time"
 
 	"github.com/qiongdev/qiong/kit/auth"
 	"github.com/qiongdev/qiong/kit/label"
@@ -73,7 +71,7 @@ func (x *Evidence) logPage(w http.ResponseWriter, r *http.Request, p pages.Page,
 		Council bool
 		Signers []signerRow
 		Records []recordRow
-	}{Page: p, Status: v, Council: len(x.council) > 0}
+	}{Page: p, Status: v, Council: len(x.cfg.Nodes) > 0}
 	for _, s := range v.Signers {
 		row := signerRow{Name: s.Name, Key: s.Key, Size: s.Size, State: p.Say("在线", "up"), Tone: "good", Problem: s.Problem}
 		if s.Up != nil && !*s.Up {
@@ -163,23 +161,4 @@ func (x *Evidence) verifyPage(w http.ResponseWriter, _ *http.Request, p pages.Pa
 		pages.Page
 		Built bool
 	}{p, built})
-}
-
-// turns asks the nodes now and then whose turn it is.
-func (f *follower) turns(ctx context.Context) {
-	tick := time.NewTicker(2 * time.Second)
-	defer tick.Stop()
-	for {
-		for _, n := range f.nodes {
-			if turn, err := n.turn(ctx); err == nil && turn != "" {
-				f.turn.Store(&turn)
-				break
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
 }

@@ -57,7 +57,7 @@ func (x *Evidence) stand(ctx context.Context, id string) (*standing, error) {
 	if s.receipt, err = x.log.Receipt(ctx, index, size); err != nil {
 		return nil, err
 	}
-	if result, err := receipt.Verify(s.receipt, x.trust, nil); err == nil {
+	if result, err := receipt.Verify(s.receipt, x.trust(), nil); err == nil {
 		s.result = result
 	} else if e := errs.As(err); e.Code != receipt.CodeQuorum {
 		return nil, err // a receipt that others would refuse must not leave the house

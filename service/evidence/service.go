@@ -4,11 +4,12 @@ import (
 	"context"
 	"crypto/rand"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -16,7 +17,6 @@ import (
 
 	"github.com/qiongdev/qiong"
 	"github.com/qiongdev/qiong/kit/beijing"
-	"github.com/qiongdev/qiong/kit/errs"
 	"github.com/qiongdev/qiong/kit/gm"
 	"github.com/qiongdev/qiong/kit/ident"
 	"github.com/qiongdev/qiong/kit/keys"
@@ -32,7 +32,11 @@ import (
 var tables embed.FS
 
 // New returns the evidence service, with further commands below its own.
-func New(more ...*qiong.Tool) *qiong.Service {
+func New(more ...*qiong.Tool) *qiong.Service { return NewWithChains(nil, more...) }
+
+// NewWithChains is New for a program with adapters of external main chains, which the targets "chain:NAME" of
+// evidence.publish name.
+func NewWithChains(chains map[string]Chain, more ...*qiong.Tool) *qiong.Service {
 	return &qiong.Service{
 		Name:         "evidence",
 		Doc:          lang.T("存证：办理的每件事都有回执，任何人可离线核验", "evidence: every act has a receipt that anyone verifies offline"),
@@ -42,7 +46,7 @@ func New(more ...*qiong.Tool) *qiong.Service {
 		ConfigSource: configSource,
 		Commands:     append(commands(), more...),
 		New: func(ctx context.Context, h *qiong.Host, cfg any) (qiong.Runner, error) {
-			return newEvidence(ctx, h, *cfg.(*Config))
+			return newEvidence(ctx, h, *cfg.(*Config), chains)
 		},
 	}
 }
@@ -53,13 +57,16 @@ type Evidence struct {
 	cfg     Config
 	store   store
 	log     *tlog.Log
-	trust   *receipt.Trust // of this log
-	council []string       // the agencies whose quorum counts; none in log mode
+	keys    atomic.Pointer[receipt.Trust] // of this log
 	sealer  *gm.Sealer
 	key     *keys.Key // with which this house signs
 	wake    chan struct{}
 	orderer orderer
 	metrics metrics
+	quiet   quiet
+
+	publisher *publisher
+	witness   *tlog.Witness // of other houses; nil where none are witnessed
 }
 
 // orderer gets records into the log: alone, or by a council.
@@ -81,8 +88,8 @@ type metrics struct {
 	receipts prometheus.Counter
 }
 
-func newEvidence(ctx context.Context, h *qiong.Host, cfg Config) (*Evidence, error) {
-	x := &Evidence{host: h, cfg: cfg, store: store{h.DB}, wake: make(chan struct{}, 1)}
+func newEvidence(ctx context.Context, h *qiong.Host, cfg Config, chains map[string]Chain) (*Evidence, error) {
+	x := &Evidence{host: h, cfg: cfg, store: store{h.DB}, wake: make(chan struct{}, 1), quiet: quiet{log: h.Log}}
 	var err error
 	if x.key, err = h.Keys.Signer("evidence.signing"); err != nil {
 		return nil, err
@@ -103,12 +110,18 @@ func newEvidence(ctx context.Context, h *qiong.Host, cfg Config) (*Evidence, err
 	if x.sealer, err = h.Keys.Sealer("evidence.originals"); err != nil {
 		return nil, err
 	}
+	if err := x.loadTrust(); err != nil {
+		return nil, err
+	}
 	if len(x.cfg.Nodes) == 0 {
 		err = x.openAlone(ctx)
 	} else {
 		err = x.openCouncil(ctx)
 	}
 	if err != nil {
+		return nil, err
+	}
+	if x.publisher, err = newPublisher(x, chains); err != nil {
 		return nil, err
 	}
 	if err := x.measure(); err != nil {
@@ -119,7 +132,7 @@ func newEvidence(ctx context.Context, h *qiong.Host, cfg Config) (*Evidence, err
 	h.Every("originals", time.Hour, x.eraseOld)
 	x.routes()
 	x.pages()
-	return x, nil
+	return x, x.openWitness(ctx)
 }
 
 // openAlone makes this house the operator of the log.
@@ -129,24 +142,11 @@ func (x *Evidence) openAlone(ctx context.Context) error {
 		return err
 	}
 	x.log, x.orderer = a.ledger.Log(), a
-	x.trust, err = receipt.NewTrust([]receipt.Key{{Name: x.cfg.Name, Origin: x.cfg.Origin, Role: receipt.Operator, Public: x.key.PublicKey()}})
-	return err
+	return nil
 }
 
 // openCouncil makes this house a gateway of a council.
-func (x *Evidence) openCouncil(ctx context.Context) error {
-	text, err := os.ReadFile(x.cfg.Trust)
-	if err != nil {
-		return errs.New(errs.Invalid, "读不到各部门的公钥文件", "the file with the agencies' keys cannot be read").WithField("evidence.trust")
-	}
-	if x.trust, err = receipt.ParseTrust(text); err != nil {
-		return fmt.Errorf("evidence.trust: %w", err)
-	}
-	x.council = x.trust.Council(x.cfg.Origin, beijing.At(x.host.Now()))
-	if len(x.council) == 0 {
-		return errs.New(errs.Invalid, "公钥文件中没有此日志的部门", "no agency of this log is in the file of keys").WithField("evidence.origin")
-	}
-	x.trust.Precompute()
+func (x *Evidence) openCouncil(ctx context.Context) (err error) {
 	if x.log, err = tlog.Open(ctx, x.host.DB, x.cfg.Origin); err != nil {
 		return err
 	}
@@ -228,9 +228,14 @@ func (x *Evidence) eraseOld(ctx context.Context) error {
 // Run implements qiong.Runner.
 func (x *Evidence) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return x.orderer.Run(ctx) })
-	g.Go(func() error { return x.watch(ctx) })
-	return g.Wait()
+	for _, run := range []func(context.Context) error{x.orderer.Run, x.watch, x.publisher.Run, x.reloadTrust} {
+		g.Go(func() error { return run(ctx) })
+	}
+	err := g.Wait()
+	if x.witness != nil {
+		err = errors.Join(err, x.witness.Close())
+	}
+	return err
 }
 
 // Ready implements qiong.Readier.
@@ -238,9 +243,14 @@ func (x *Evidence) Ready() error { return nil } // acts wait in the table while 
 
 // signers are the names whose cosignatures this log can have.
 func (x *Evidence) signers() []string {
-	names := slices.Clone(x.council)
+	names := slices.Clone(x.council())
 	if len(names) == 0 {
 		names = []string{x.cfg.Name}
+	}
+	for _, k := range x.trust().Keys() {
+		if k.Origin == x.cfg.Origin && k.Role == receipt.Witness && !slices.Contains(names, k.Name) {
+			names = append(names, k.Name)
+		}
 	}
 	return names
 }

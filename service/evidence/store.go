@@ -3,8 +3,10 @@ package evidence
 import (
 	"context"
 	"encoding/json"
+	"errors"
 
 	"github.com/qiongdev/qiong/kit/errs"
+	"github.com/qiongdev/qiong/kit/merkle"
 	"github.com/qiongdev/qiong/kit/sqldb"
 	"github.com/qiongdev/qiong/service/evidence/ledger"
 )
@@ -20,7 +22,7 @@ type act struct {
 
 type store struct{ db sqldb.DB }
 
-var intoAct = sqldb.NewInto("act", "id", "producer", "akey", "type", "submission", "original", "accepted_at", "placed_at", "refused")
+var intoAct = sqldb.NewInto("act", "id", "producer", "akey", "type", "submission", "commitment", "original", "accepted_at", "placed_at", "refused")
 
 func (a *act) row() (sqldb.Insert, error) {
 	text, err := json.Marshal(a.submission)
@@ -31,7 +33,7 @@ func (a *act) row() (sqldb.Insert, error) {
 	if original == nil {
 		original = []byte{}
 	}
-	return intoAct.Row(a.id, a.producer, a.key, a.typ, string(text), original, a.acceptedAt, a.placedAt, a.refused), nil
+	return intoAct.Row(a.id, a.producer, a.key, a.typ, string(text), a.submission.Commitment[:], original, a.acceptedAt, a.placedAt, a.refused), nil
 }
 
 const actColumns = "id, producer, akey, type, submission, original, accepted_at, placed_at, refused"
@@ -56,19 +58,62 @@ func (s store) name(ctx context.Context, origin string) error {
 	return err
 }
 
-// waiting returns acts that are not in the log yet, beyond an id, oldest first.
-func (s store) waiting(ctx context.Context, after string, limit int) ([]act, error) {
-	return sqldb.All(ctx, s.db, scanAct, "SELECT "+actColumns+" FROM act WHERE placed_at = 0 AND refused = '' AND id > $1 ORDER BY id LIMIT $2", after, limit)
+// position is where a walk through what waits has come to.
+type position struct {
+	at int64
+	id string
+}
+
+// waiting returns what is not in the log yet, beyond a position, in the order it was accepted.
+func (s store) waiting(ctx context.Context, after position, limit int) ([]ledger.Submission, position, error) {
+	all, err := sqldb.All(ctx, s.db, func(row sqldb.Scanner) (r ledger.Submission, err error) {
+		var text string
+		if err := row.Scan(&after.at, &after.id, &text); err != nil {
+			return r, err
+		}
+		return r, json.Unmarshal([]byte(text), &r)
+	}, "SELECT accepted_at, id, submission FROM act WHERE placed_at = 0 AND refused = '' AND (accepted_at, id) > ($1, $2) ORDER BY accepted_at, id LIMIT $3",
+		after.at, after.id, limit)
+	return all, after, err
+}
+
+// among returns what has been accepted here under some of the ids.
+func (s store) among(ctx context.Context, ids []string) ([]ledger.Submission, error) {
+	list, err := json.Marshal(ids)
+	if err != nil {
+		return nil, err
+	}
+	each := "SELECT value FROM json_each($1)"
+	if s.db.Dialect() == sqldb.Postgres {
+		each = "SELECT jsonb_array_elements_text($1::jsonb)"
+	}
+	return sqldb.All(ctx, s.db, func(row sqldb.Scanner) (r ledger.Submission, err error) {
+		var text string
+		if err := row.Scan(&text); err != nil {
+			return r, err
+		}
+		return r, json.Unmarshal([]byte(text), &r)
+	}, "SELECT submission FROM act WHERE id IN ("+each+")", string(list))
 }
 
 func (s store) countWaiting(ctx context.Context) (int64, error) {
 	return sqldb.Value[int64](ctx, s.db, "SELECT count(*) FROM act WHERE placed_at = 0 AND refused = ''")
 }
 
-// placed marks acts as being in the log.
-func placed(ctx context.Context, tx *sqldb.Tx, at int64, ids []string) error {
-	for _, id := range ids {
-		if _, err := tx.Exec(ctx, "UPDATE act SET placed_at = $1 WHERE id = $2 AND placed_at = 0", at, id); err != nil {
+// taken is why an act is put aside whose id stands in the log with another commitment.
+const taken = "another record has this id"
+
+// place is an entry of the log, as far as an act of this id must agree with it.
+type place struct {
+	id         string
+	commitment merkle.Hash
+}
+
+// placed marks acts as being in the log, and puts aside those whose id another record has there.
+func placed(ctx context.Context, tx *sqldb.Tx, at int64, places []place) error {
+	for _, p := range places {
+		if _, err := tx.Exec(ctx, `UPDATE act SET placed_at = CASE WHEN commitment = $1 THEN CAST($2 AS BIGINT) ELSE 0 END, refused = CASE WHEN commitment = $1 THEN '' ELSE $3 END
+			WHERE id = $4 AND placed_at = 0 AND refused = ''`, p.commitment[:], at, taken, p.id); err != nil {
 			return err
 		}
 	}
@@ -106,11 +151,35 @@ func (s store) list(ctx context.Context, before string, limit int) ([]act, error
 		ORDER BY accepted_at DESC, id DESC LIMIT $2`, before, limit)
 }
 
-// erase removes originals: of one act, or of all that were accepted before a time.
+// erase removes the original of one act, and eraseBefore those of all that were accepted before a time.
 func (s store) erase(ctx context.Context, id string) (int64, error) {
 	return s.db.Exec(ctx, sqldb.Durable, "UPDATE act SET original = $1 WHERE id = $2 AND length(original) > 0", []byte{}, id)
 }
 
 func (s store) eraseBefore(ctx context.Context, at int64) (int64, error) {
 	return s.db.Exec(ctx, sqldb.Durable, "UPDATE act SET original = $1 WHERE accepted_at < $2 AND placed_at > 0 AND length(original) > 0", []byte{}, at)
+}
+
+// keepBatches stores the acts of batches. What is there already stays.
+func (s store) keepBatches(ctx context.Context, batches []batch) error {
+	if len(batches) == 0 {
+		return nil
+	}
+	return s.db.Write(ctx, sqldb.Durable, func(tx *sqldb.Tx) error {
+		for _, b := range batches {
+			if _, err := tx.Exec(ctx, "INSERT INTO batch (id, root, acts) VALUES ($1, $2, $3) ON CONFLICT (id, root) DO NOTHING", b.id, b.root[:], b.acts); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// batchOf returns the acts of a batch; an error of kind NotFound where they are not here.
+func (s store) batchOf(ctx context.Context, id string, root merkle.Hash) (*batch, error) {
+	acts, err := sqldb.Value[[]byte](ctx, s.db, "SELECT acts FROM batch WHERE id = $1 AND root = $2", id, root[:])
+	if errors.Is(err, sqldb.ErrNoRows) {
+		err = errs.New(errs.NotFound, "此记录不是在此提交的批次", "this record is no batch that was put here").WithCode("evidence.batch")
+	}
+	return &batch{id: id, root: root, acts: acts}, err
 }
