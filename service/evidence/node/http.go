@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"strconv"
 	"time"
 
@@ -20,10 +21,11 @@ import (
 	"github.com/qiongdev/qiong/service/evidence/council"
 )
 
-// Requests at a time: most of them wait for notes. Checking a transaction costs a signature's verification, and its bytes.
+// Requests at a time: most of them wait for notes. Transactions are held in memory while they come and are checked.
 const (
 	maxRequests = 256
-	maxIntake   = 8
+	maxIntake   = 32
+	intakeTime  = 10 * time.Second // for a transaction to come
 )
 
 // handler is the node's HTTP face. Nobody signs in: what it shows is for everyone who can reach it, and a transaction bears
@@ -93,14 +95,19 @@ func (n *Node) submit(w http.ResponseWriter, r *http.Request) error {
 	select {
 	case n.intake <- struct{}{}:
 		defer func() { <-n.intake }()
-	case <-r.Context().Done():
-		return r.Context().Err()
+	default:
+		return busy()
+	}
+	if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(intakeTime)); err != nil {
+		return err
 	}
 	tx, err := io.ReadAll(http.MaxBytesReader(w, r.Body, council.MaxTx))
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
 		return errs.Newf(errs.TooLarge, "一笔交易不得超过 %d 字节", "a transaction is at most %d bytes", council.MaxTx)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return errs.Wrap(err, errs.Timeout, "交易未在限时内送达", "the transaction did not come in time")
 	case err != nil:
 		return errs.Wrap(err, errs.Canceled, "请求中断", "the request broke off")
 	}
