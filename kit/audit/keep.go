@@ -122,6 +122,9 @@ func (l *Log) archive(ctx context.Context, from, to uint64) (sum string, err err
 	if err := os.MkdirAll(l.o.Archive, 0o700); err != nil {
 		return "", err
 	}
+	if err := syncFolder(filepath.Dir(l.o.Archive)); err != nil { // a power cut must not take the archive's folder
+		return "", err
+	}
 	p, err := l.Prove(ctx, from, to)
 	if err != nil {
 		return "", err
@@ -191,7 +194,11 @@ func place(path string, write func(w io.Writer) error) error {
 	if err := os.Rename(f.Name(), path); err != nil {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
-	dir, err := os.Open(filepath.Dir(path))
+	return syncFolder(filepath.Dir(path))
+}
+
+func syncFolder(path string) error {
+	dir, err := os.Open(path)
 	if err != nil {
 		return err
 	}

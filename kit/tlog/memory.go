@@ -40,15 +40,33 @@ const CodeForgot = "log.forgot"
 // openMemory opens the memory in a folder. Where there is none, it is made only if create says so.
 func openMemory(dir string, create bool) (*memory, error) {
 	if create {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
+		if err := makeFolder(dir); err != nil {
 			return nil, err
 		}
 	}
 	m := &memory{dir: dir, known: map[string]receipt.Checkpoint{}}
 	if err := m.open(create); err != nil {
-		return nil, errors.Join(err, m.close())
+		_ = m.close() // nothing was written
+		return nil, err
 	}
 	return m, nil
+}
+
+// makeFolder makes a folder, and the one it lies in, so that a power cut does not take them with what is in them.
+func makeFolder(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for _, d := range []string{dir, filepath.Dir(dir), filepath.Dir(filepath.Dir(dir))} {
+		f, err := os.Open(d)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(f.Sync(), f.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (m *memory) open(create bool) (err error) {
