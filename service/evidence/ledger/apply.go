@@ -32,12 +32,7 @@ type pending struct {
 	entries []tlog.Entry
 	here    map[string]bool        // ids in this block
 	found   map[lookup]*rule.Facts // by what this block's records can be looked up; the first of each
-}
-
-// lookup is by what an earlier record is found.
-type lookup struct {
-	typ, name string
-	key       [32]byte
+	stored  map[lookup]string      // what the batch in hand looks up in the database; empty where nothing is found
 }
 
 // Apply implements council.Ledger.
@@ -69,31 +64,32 @@ func (l *Ledger) Apply(ctx context.Context, b council.Block) (council.Applied, e
 
 // apply does what a transaction says. What Check would refuse is passed over; an error is the database's.
 func (p *pending) apply(ctx context.Context, tx []byte) error {
-	t, err := parseTx(tx)
-	if err != nil {
-		return nil
+	batch := p.l.readings.take(tx, p.policy)
+	if batch == nil {
+		t, err := parseTx(tx)
+		if err != nil {
+			return nil
+		}
+		if t.kind == kindPolicy {
+			return p.replacePolicy(ctx, t)
+		}
+		if batch, err = p.read(t); err != nil {
+			return nil
+		}
 	}
-	if t.kind == kindPolicy {
-		return p.replacePolicy(ctx, t)
-	}
-	records, err := p.believed(t)
-	if err != nil {
-		return nil
-	}
-	known, err := p.known(ctx, records)
+	known, err := p.known(ctx, batch.records)
 	if err != nil {
 		return err
 	}
-	for i := range records {
-		r := &records[i]
-		if known[r.ID] || p.here[r.ID] {
+	if err := p.foresee(ctx, batch); err != nil {
+		return err
+	}
+	for i := range batch.records {
+		r := &batch.records[i]
+		if known[r.ID] || p.here[r.ID] || batch.wrong[i] != nil {
 			continue
 		}
-		facts, err := p.check(r)
-		if err != nil {
-			continue
-		}
-		if err := p.add(ctx, r, facts); err != nil {
+		if err := p.add(r, batch.facts[i]); err != nil {
 			return err
 		}
 	}
@@ -125,10 +121,10 @@ func (p *pending) known(ctx context.Context, records []Submission) (map[string]b
 }
 
 // add judges a record and puts it at the end of the log.
-func (p *pending) add(ctx context.Context, r *Submission, facts *rule.Facts) error {
+func (p *pending) add(r *Submission, facts *rule.Facts) error {
 	record := receipt.Record{ID: r.ID, Type: r.Type, Commitment: r.Commitment, Time: r.Time, Needs: p.policy.needs(r.Type), Batch: r.Batch}
 	if compiled := p.ready.rules[r.Type]; compiled != nil {
-		earlier, err := p.search(ctx, compiled.Searches(facts))
+		earlier, err := p.search(compiled.Searches(facts))
 		if err != nil {
 			return err
 		}
@@ -152,16 +148,17 @@ func (p *pending) add(ctx context.Context, r *Submission, facts *rule.Facts) err
 
 // keep has a record's facts found by later ones.
 func (p *pending) keep(record *receipt.Record, facts *rule.Facts) {
-	text := facts.JSON()
-	index := int64(p.l.log.Last().Size) + int64(len(p.entries))
-	if !slices.Contains(slices.Collect(maps.Values(p.ready.schemas[record.Type].Facts)), rule.Key) {
+	kinds := p.ready.schemas[record.Type].Facts
+	if !slices.Contains(slices.Collect(maps.Values(kinds)), rule.Key) {
 		return // nobody could look them up
 	}
+	text := facts.JSON()
+	index := int64(p.l.log.Last().Size) + int64(len(p.entries))
 	failed := int64(0)
 	if record.Rule != nil && record.Rule.Outcome == receipt.Failed {
 		failed = 1
 	}
-	for name, kind := range p.ready.schemas[record.Type].Facts {
+	for name, kind := range kinds {
 		if kind != rule.Key {
 			continue
 		}
@@ -178,34 +175,6 @@ func (p *pending) keep(record *receipt.Record, facts *rule.Facts) {
 // chain adds a record's facts to the running hash over all of them.
 func chain(before [32]byte, index, failed int64, facts []byte) [32]byte {
 	return gm.SM3(before[:], fmt.Appendf(nil, "%d %d ", index, failed), facts)
-}
-
-// search finds the earlier records that a rule asks for: in the database first, since those came before this block's.
-func (p *pending) search(ctx context.Context, searches []rule.Search) (map[string]*rule.Facts, error) {
-	found := make(map[string]*rule.Facts, len(searches))
-	for _, s := range searches {
-		text, ok, err := p.l.fact(ctx, s)
-		if err != nil {
-			return nil, err
-		}
-		if !ok {
-			found[s.Name] = p.found[lookup{s.Type, s.By, s.Key}]
-			continue
-		}
-		if found[s.Name], err = p.ready.schemas[s.Type].Parse([]byte(text)); err != nil {
-			return nil, fmt.Errorf("facts of %s in the ledger: %w", s.Type, err)
-		}
-	}
-	return found, nil
-}
-
-func (l *Ledger) fact(ctx context.Context, s rule.Search) (text string, ok bool, err error) {
-	all, err := sqldb.All(ctx, l.db, func(row sqldb.Scanner) (text string, err error) { return text, row.Scan(&text) },
-		"SELECT facts FROM ledger_fact WHERE type = $1 AND name = $2 AND fkey = $3 AND failed = 0 ORDER BY idx LIMIT 1", s.Type, s.By, s.Key[:])
-	if err != nil || len(all) == 0 {
-		return "", false, err
-	}
-	return all[0], true, nil
 }
 
 // replacePolicy brings an approved policy into force, and puts it on record.
@@ -262,7 +231,7 @@ func (p *pending) own(ctx context.Context, id, typ string, data []byte) error {
 		return err
 	}
 	r := Submission{ID: id, Type: typ, Commitment: publicOriginal(data).Commitment(), Time: beijing.At(p.at)}
-	return p.add(ctx, &r, nil)
+	return p.add(&r, nil)
 }
 
 // publicOriginal is the original of what everyone may know.

@@ -26,8 +26,9 @@ func Tables() fs.FS { return sqldb.Files(tables) }
 
 // Ledger is the state of one agency's node, or of an operator's sequencer.
 type Ledger struct {
-	db  sqldb.DB
-	log *tlog.Log
+	db       sqldb.DB
+	log      *tlog.Log
+	readings readings
 
 	mu      sync.RWMutex // over what is committed
 	now     state
@@ -158,29 +159,33 @@ func (l *Ledger) Members(context.Context) ([]council.Member, error) {
 
 // Check implements council.Ledger: it refuses what is malformed and what nobody may send, before anyone orders it.
 func (l *Ledger) Check(_ context.Context, tx []byte) error {
-	t, err := parseTx(tx)
-	if err != nil {
-		return err
-	}
 	l.mu.RLock()
 	s := l.now
 	l.mu.RUnlock()
 	if s.policy == nil {
 		return errs.New(errs.Unavailable, "账本尚未开始", "the ledger has not begun yet")
 	}
+	if l.readings.has(tx, s.policy) {
+		return nil
+	}
+	t, err := parseTx(tx)
+	if err != nil {
+		return err
+	}
 	if t.kind == kindPolicy {
 		_, err := s.follow(t)
 		return err
 	}
-	records, err := s.believed(t)
+	r, err := s.read(t)
 	if err != nil {
 		return err
 	}
-	for i := range records {
-		if _, err := s.check(&records[i]); err != nil {
-			return fmt.Errorf("records[%d]: %w", i, err)
+	for i, wrong := range r.wrong {
+		if wrong != nil {
+			return fmt.Errorf("records[%d]: %w", i, wrong)
 		}
 	}
+	l.readings.keep(tx, r)
 	return nil
 }
 

@@ -115,7 +115,7 @@ func badTx(zh, en string) *errs.Error {
 	return errs.New(errs.Invalid, zh, en).WithCode("evidence.transaction")
 }
 
-// parseTx takes a transaction apart. Its body is JSON of one reading, and not yet believed.
+// parseTx takes a transaction apart. Its body is not read yet: that is for those to whom its signatures mean something.
 func parseTx(tx []byte) (*transaction, error) {
 	line, body, ok := bytes.Cut(tx, []byte{'\n'})
 	words := strings.Split(string(line[:min(len(line), 64<<10)]), " ")
@@ -132,9 +132,6 @@ func parseTx(tx []byte) (*transaction, error) {
 			return nil, badTx("交易的签名行有误", "the line of signatures is wrong")
 		}
 		t.signatures = append(t.signatures, signature{words[i], sig})
-	}
-	if err := strictjson.Check(body, strictjson.Limits{}); err != nil {
-		return nil, err
 	}
 	return t, nil
 }
