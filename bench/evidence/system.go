@@ -45,8 +45,11 @@ func (b *bench) startCouncil(ctx context.Context, flags ...string) (*system, err
 	if err == nil {
 		err = s.council.Start()
 	}
+	if err == nil {
+		err = s.council.Ready(ctx)
+	}
 	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(dir))
+		return nil, errors.Join(err, s.stop())
 	}
 	for k, v := range s.council.Settings() {
 		flags = append(flags, "--"+k, v)

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Plan says what council to found. All fields must be set.
@@ -104,6 +105,20 @@ func (c *Council) Start() error {
 	for _, n := range c.Nodes {
 		if err := n.Start(); err != nil {
 			return errors.Join(err, c.Stop())
+		}
+	}
+	return nil
+}
+
+// Ready waits until every node takes part.
+func (c *Council) Ready(ctx context.Context) error {
+	for _, n := range c.Nodes {
+		for !n.ready(ctx) {
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("the node of %s: %w", n.Name, ctx.Err())
+			case <-time.After(50 * time.Millisecond):
+			}
 		}
 	}
 	return nil

@@ -1,9 +1,11 @@
 package agencies
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -52,6 +54,20 @@ func (n *Node) Start() error {
 	}
 	n.cmd, n.stdin = cmd, stdin
 	return nil
+}
+
+// ready reports whether the node takes part in the council.
+func (n *Node) ready(ctx context.Context) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, n.URL+"/healthz", nil)
+	if err != nil {
+		return false
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return false // it has not begun to listen
+	}
+	defer resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
 }
 
 // grace is how long a node may take to end by itself.
