@@ -3,6 +3,7 @@ package evidence
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -51,7 +52,8 @@ func (x *Evidence) gather() error {
 	x.cfg.Origin, x.cfg.Trust, x.cfg.Nodes = g.Chain, filepath.Join(folder, "trust.pem"), nil
 	for _, m := range g.Members {
 		x.cfg.Nodes = append(x.cfg.Nodes, m.HTTP)
-		x.host.Child(m.Agency, "evidence", "node", "--home", filepath.Join(folder, m.Agency), "--genesis", genesis, "--with-parent", "--log-level", "error")
+		x.host.Child(m.Agency, "evidence", "node", "--home", filepath.Join(folder, m.Agency), "--genesis", genesis, "--with-parent", "--log-level", "error",
+			"--snapshots", "0", "--retain", "20000") // nobody joins, and blocks are of use for a return only
 	}
 	return nil
 }
@@ -136,16 +138,18 @@ func (x *Evidence) foundingPolicy(publics []council.Public, names []string) (*le
 	return &ledger.Policy{Version: 1, Members: members, Gateways: []ledger.Gateway{own}, Needs: names}, nil
 }
 
-// address returns the next address on this machine: of the port counted up, or any that is free where it is 0.
+// address returns the next address on this machine: of the port counted up, or any that is free where it is 0. Those lie
+// below the ports that outgoing connections are given, which could take them while the house is down.
 func address(port *int) (string, error) {
 	if *port != 0 {
 		*port++
 		return fmt.Sprintf("127.0.0.1:%d", *port-1), nil
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+	for range 100 {
+		at := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))
+		if l, err := net.Listen("tcp", at); err == nil {
+			return at, l.Close()
+		}
 	}
-	defer l.Close()
-	return l.Addr().String(), nil
+	return "", errs.New(errs.Unavailable, "没有空闲端口", "no port is free").WithField("evidence.port")
 }
