@@ -129,7 +129,6 @@ func newEvidence(ctx context.Context, h *qiong.Host, cfg Config, chains map[stri
 	}
 	h.Acts("acts", x.take)
 	h.Proves(x.prove)
-	h.Every("originals", time.Hour, x.eraseOld)
 	x.routes()
 	x.pages()
 	return x, x.openWitness(ctx)
@@ -213,22 +212,28 @@ func (x *Evidence) nudge() {
 	}
 }
 
-// eraseOld erases originals that were kept long enough.
+// eraseOld erases originals that were kept long enough: when the house starts, and each hour.
 func (x *Evidence) eraseOld(ctx context.Context) error {
 	if x.cfg.Originals == 0 {
 		return nil
 	}
-	n, err := x.store.eraseBefore(ctx, x.host.Now().Add(-x.cfg.Originals).UnixMilli())
-	if n > 0 {
-		x.host.Log.Info("originals were erased", "count", n)
+	for ctx.Err() == nil {
+		n, err := x.store.eraseBefore(ctx, x.host.Now().Add(-x.cfg.Originals).UnixMilli())
+		if n > 0 {
+			x.host.Log.Info("originals were erased", "count", n)
+		}
+		if err != nil {
+			x.quiet.warn("originals could not be erased", "", "", err)
+		}
+		wait(ctx, time.Hour)
 	}
-	return err
+	return nil
 }
 
 // Run implements qiong.Runner.
 func (x *Evidence) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	for _, run := range []func(context.Context) error{x.orderer.Run, x.watch, x.publisher.Run, x.reloadTrust} {
+	for _, run := range []func(context.Context) error{x.orderer.Run, x.watch, x.publisher.Run, x.reloadTrust, x.eraseOld} {
 		g.Go(func() error { return run(ctx) })
 	}
 	err := g.Wait()
