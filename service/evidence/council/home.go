@@ -116,14 +116,14 @@ func unwritable(err error) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		kind = errs.Full
 	}
-	return errs.Wrap(err, kind, "无法写入联盟节点的文件夹", "couldn't write the folder of the council's node")
+	return errs.Wrap(err, kind, "无法写入理事会节点的文件夹", "couldn't write the folder of the council's node")
 }
 
 // OpenHome reads the home in dir.
 func OpenHome(dir string) (*Home, error) {
 	data, err := os.ReadFile(filepath.Join(dir, homeFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, errs.New(errs.NotFound, "文件夹中没有联盟节点的密钥", "the folder holds no keys of a council's node").
+		return nil, errs.New(errs.NotFound, "文件夹中没有理事会节点的密钥", "the folder holds no keys of a council's node").
 			WithCode("council.no-home").WithHint("先在本机生成密钥", "make the keys on this machine first")
 	}
 	if err != nil {
@@ -166,7 +166,7 @@ func readJSON(dir, name string, into any) error {
 }
 
 func damaged(file string, err error) error {
-	e := errs.Newf(errs.Internal, "联盟节点的文件 %s 无法使用", "the file %s of the council's node is unusable", file)
+	e := errs.Newf(errs.Internal, "理事会节点的文件 %s 无法使用", "the file %s of the council's node is unusable", file)
 	e.Err = err
 	return e.WithCode("council.home-damaged")
 }
@@ -203,7 +203,7 @@ func (h *Home) lock() (*os.File, error) {
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = f.Close() // nothing was written
-		return nil, errs.Wrap(err, errs.Conflict, "另一个进程正在使用这个联盟节点的文件夹",
+		return nil, errs.Wrap(err, errs.Conflict, "另一个进程正在使用这个理事会节点的文件夹",
 			"another process uses the folder of this council's node").WithCode("council.home-in-use")
 	}
 	return f, nil

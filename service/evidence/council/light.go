@@ -30,7 +30,7 @@ type Sync struct {
 func (n *Node) LightBlock(height int64) ([]byte, error) {
 	l := n.live.Load()
 	if l == nil {
-		return nil, errs.New(errs.Unavailable, "本机构的节点没有运行", "the agency's node does not run")
+		return nil, errs.New(errs.Unavailable, "本部门的节点没有运行", "the agency's node does not run")
 	}
 	missing := errs.New(errs.NotFound, "没有这个区块", "there is no such block")
 	meta := l.env.BlockStore.LoadBlockMeta(height)

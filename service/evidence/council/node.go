@@ -244,7 +244,7 @@ func (n *Node) Submit(ctx context.Context, tx []byte) error {
 	}
 	l := n.live.Load()
 	if l == nil || l.env.ConsensusReactor.WaitSync() {
-		return errs.New(errs.Unavailable, "本机构的节点正在启动或追赶", "the agency's node is starting or catching up").
+		return errs.New(errs.Unavailable, "本部门的节点正在启动或追赶", "the agency's node is starting or catching up").
 			WithRetryAfter(time.Second)
 	}
 	if err := n.cfg.Ledger.Check(ctx, tx); err != nil {
@@ -263,7 +263,7 @@ func (n *Node) Submit(ctx context.Context, tx []byte) error {
 		return errs.Wrap(err, errs.TooMany, "等待排序的交易过多", "too many transactions wait to be ordered").
 			WithRetryAfter(time.Second)
 	}
-	return errs.Wrap(err, errs.Internal, "交易无法提交给联盟", "couldn't hand the transaction to the council")
+	return errs.Wrap(err, errs.Internal, "交易无法提交给理事会", "couldn't hand the transaction to the council")
 }
 
 // peerID is the id by which CometBFT knows a member.

@@ -22,11 +22,11 @@ import (
 
 var initTool = &qiong.Tool{
 	Name: "init", Args: "PUBLIC.json...", MinArgs: 1, MaxArgs: -1,
-	Doc: lang.T("由各机构的公开信息制作创世文件", "make the genesis from the agencies' public parts"),
-	Long: lang.T("写出 genesis.json 与 trust.pem（验证凭据用的公钥），并输出指纹。各机构通过另一渠道核对指纹后才启动节点。\n以同样的输入和 --time，每个机构都能自己算出同一文件。",
+	Doc: lang.T("由各部门的公开信息制作创世文件", "make the genesis from the agencies' public parts"),
+	Long: lang.T("写出 genesis.json 与 trust.pem（验证回执用的公钥），并输出指纹。各部门通过另一渠道核对指纹后才启动节点。\n以同样的输入和 --time，每个部门都能自己算出同一文件。",
 		"Writes genesis.json and trust.pem (the keys by which receipts are verified), and prints the fingerprint. Each agency compares it over another channel before it starts its node.\nWith the same input and --time every agency computes the same file itself."),
 	Flags: func(fs *pflag.FlagSet, say func(zh, en string) string) {
-		fs.String("chain", "", say("联盟的名称，也是日志的名称：小写字母、数字、连字符", "name of the council and of its log: lower-case letters, digits, hyphens"))
+		fs.String("chain", "", say("理事会的名称，也是日志的名称：小写字母、数字、连字符", "name of the council and of its log: lower-case letters, digits, hyphens"))
 		fs.String("policy", "", say("策略文件（YAML）", "policy file (YAML)"))
 		fs.StringArray("gateway", nil, say("没有策略文件时的网关：名称=公钥文件，可重复", "a gateway where there is no policy file: NAME=KEY.pem; may be repeated"))
 		fs.String("out", "", say("写到哪个文件夹", "folder to write to"))
@@ -94,7 +94,7 @@ func writeGenesis(c *qiong.Console, out string, g *council.Genesis) error {
 	for _, k := range trust.Keys() {
 		fmt.Fprintf(c.Out, "%s\t%s\n", gm.KeyID(k.Public), k.Name)
 	}
-	_, err = fmt.Fprintf(c.Out, c.Say("创世指纹 %s\n请各机构通过另一渠道核对后再启动节点。\n", "genesis %s\nCompare it over another channel before any node starts.\n"), fingerprint)
+	_, err = fmt.Fprintf(c.Out, c.Say("创世指纹 %s\n请各部门通过另一渠道核对后再启动节点。\n", "genesis %s\nCompare it over another channel before any node starts.\n"), fingerprint)
 	return err
 }
 

@@ -127,7 +127,7 @@ func differences(now, next *ledger.Policy) (all []lang.Text) {
 	}
 	for _, m := range now.Members {
 		if member(next, m.Agency) == nil {
-			say("移除机构 %s", "removes agency %s", m.Agency)
+			say("移除部门 %s", "removes agency %s", m.Agency)
 		}
 	}
 	listDifferences(now.Gateways, next.Gateways, func(g ledger.Gateway) string { return g.Name }, "网关", "gateway", say)
@@ -141,20 +141,20 @@ func differences(now, next *ledger.Policy) (all []lang.Text) {
 
 func memberDifference(old *council.Member, m council.Member, say func(zh, en string, args ...any)) {
 	if old == nil {
-		say("加入机构 %s（表决 %t，密钥 %s）", "adds agency %s (votes: %t, key %s)", m.Agency, m.Votes, keyID(m.Cosigning))
+		say("加入部门 %s（表决 %t，密钥 %s）", "adds agency %s (votes: %t, key %s)", m.Agency, m.Votes, keyID(m.Cosigning))
 		return
 	}
 	if old.Votes != m.Votes {
-		say("机构 %s 表决 %t，原为 %t", "agency %s votes: %t, before %t", m.Agency, m.Votes, old.Votes)
+		say("部门 %s 表决 %t，原为 %t", "agency %s votes: %t, before %t", m.Agency, m.Votes, old.Votes)
 	}
 	if old.Cosigning != m.Cosigning {
-		say("机构 %s 联合签名密钥 %s，原为 %s", "agency %s cosigns with key %s, before %s", m.Agency, keyID(m.Cosigning), keyID(old.Cosigning))
+		say("部门 %s 联合签名密钥 %s，原为 %s", "agency %s cosigns with key %s, before %s", m.Agency, keyID(m.Cosigning), keyID(old.Cosigning))
 	}
 	if old.Node != m.Node || !bytes.Equal(old.Consensus, m.Consensus) {
-		say("机构 %s 更换节点密钥", "agency %s has new node keys", m.Agency)
+		say("部门 %s 更换节点密钥", "agency %s has new node keys", m.Agency)
 	}
 	if old.P2P != m.P2P || old.HTTP != m.HTTP {
-		say("机构 %s 的地址为 %s %s", "agency %s is at %s %s", m.Agency, m.P2P, m.HTTP)
+		say("部门 %s 的地址为 %s %s", "agency %s is at %s %s", m.Agency, m.P2P, m.HTTP)
 	}
 }
 

@@ -38,7 +38,7 @@ func (c *Client) ask(ctx context.Context, method, path string, body io.Reader, o
 // reachable gives the error of a connection that was not made the hint for a node.
 func reachable(err error) error {
 	if e := errs.As(err); err != nil && e.Kind == errs.Unavailable && e.Err != nil {
-		return errs.Wrap(e.Err, errs.Unavailable, "连接不上机构的节点", "the agency's node can't be reached").
+		return errs.Wrap(e.Err, errs.Unavailable, "连接不上部门的节点", "the agency's node can't be reached").
 			WithHint("确认节点已启动（qiong evidence node），并检查地址", "start it with qiong evidence node, and check the address")
 	}
 	return err

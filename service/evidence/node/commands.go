@@ -19,7 +19,7 @@ func Commands(open func(path string) (sqldb.DB, error)) []*qiong.Tool {
 type say = func(zh, en string) string
 
 func homeFlags(fs *pflag.FlagSet, say say) {
-	fs.String("home", "", say("机构节点的文件夹", "folder of the agency's node"))
+	fs.String("home", "", say("部门节点的文件夹", "folder of the agency's node"))
 	fs.String("master-key", "", say("主密钥文件；留空用文件夹内的", "file of the master secret; empty: the one in the folder"))
 }
 
@@ -43,13 +43,13 @@ func needed(fs *pflag.FlagSet, name string) (string, error) {
 
 var keyTool = &qiong.Tool{
 	Name: "key",
-	Doc:  lang.T("在本机生成机构的密钥，输出公开信息", "make an agency's keys on this machine, and print their public part"),
+	Doc:  lang.T("在本机生成部门的密钥，输出公开信息", "make an agency's keys on this machine, and print their public part"),
 	Long: lang.T("私钥不离开本机。把输出的公开信息（home/public.json）交给主持创世的人。\n--print 再次输出；--rotate 另做一把联合签名密钥，待策略变更生效后启用。",
 		"Private keys do not leave this machine. Give the public part (home/public.json) to whoever holds the genesis ceremony.\n--print prints it again; --rotate makes a further key for cosigning, which counts once a change of policy names it."),
 	Flags: func(fs *pflag.FlagSet, say func(zh, en string) string) {
 		homeFlags(fs, say)
-		fs.String("agency", "", say("机构名：小写字母、数字、连字符", "the agency's name: lower-case letters, digits, hyphens"))
-		fs.String("p2p", "127.0.0.1:8470", say("其他机构的节点访问它的 主机:端口", "host:port at which the other agencies' nodes reach it"))
+		fs.String("agency", "", say("部门名：小写字母、数字、连字符", "the agency's name: lower-case letters, digits, hyphens"))
+		fs.String("p2p", "127.0.0.1:8470", say("其他部门的节点访问它的 主机:端口", "host:port at which the other agencies' nodes reach it"))
 		fs.String("http", "http://127.0.0.1:8471", say("网关访问它的地址", "URL at which gateways reach it"))
 		fs.Bool("print", false, say("只输出已有的公开信息", "only print the public part that there is"))
 		fs.Bool("rotate", false, say("另做一把联合签名密钥", "make a further key for cosigning"))

@@ -69,7 +69,7 @@ func busy() error {
 }
 
 func errCatchingUp() error {
-	return errs.New(errs.Unavailable, "本机构的节点正在启动或追赶", "the agency's node is starting or catching up").WithRetryAfter(time.Second)
+	return errs.New(errs.Unavailable, "本部门的节点正在启动或追赶", "the agency's node is starting or catching up").WithRetryAfter(time.Second)
 }
 
 // answering turns an error into a problem document.

@@ -20,19 +20,19 @@ import (
 
 var policyTool = &qiong.Tool{
 	Name: "policy", Args: "show | propose | sign FILE | submit FILE...", MinArgs: 1, MaxArgs: -1,
-	Doc: lang.T("查看或变更联盟的策略：机构、网关、须签署者、规则", "show or change the council's policy: agencies, gateways, who must sign, rules"),
-	Long: lang.T("show            现行策略；--trust 写出验证凭据用的公钥，含更换过的\npropose         在现行策略之上写出变更文件\nsign FILE       以本机构的密钥签署变更文件；先列出改动\nsubmit FILE...  汇总签名并提交，等到生效\n\n变更须三分之二以上的机构签署，在带来它的区块中生效。",
+	Doc: lang.T("查看或变更理事会的策略：部门、网关、须签署者、规则", "show or change the council's policy: agencies, gateways, who must sign, rules"),
+	Long: lang.T("show            现行策略；--trust 写出验证回执用的公钥，含更换过的\npropose         在现行策略之上写出变更文件\nsign FILE       以本部门的密钥签署变更文件；先列出改动\nsubmit FILE...  汇总签名并提交，等到生效\n\n变更须三分之二以上的部门签署，在带来它的区块中生效。",
 		"show            the policy in force; --trust writes the keys by which receipts are verified, those replaced too\npropose         write a change upon the policy in force\nsign FILE       sign a change with the agency's key, having listed what it changes\nsubmit FILE...  put the signatures together, submit, and wait until it is in force\n\nMore than two thirds of the agencies must sign; it counts from the block that brings it."),
 	Flags: func(fs *pflag.FlagSet, say func(zh, en string) string) {
 		homeFlags(fs, say)
-		fs.String("node", "", say("节点的地址；默认为本机构的", "the node's URL; default the agency's own"))
+		fs.String("node", "", say("节点的地址；默认为本部门的", "the node's URL; default the agency's own"))
 		fs.String("trust", "", say("show：写出公钥文件", "show: write the file of keys"))
 		fs.String("out", "", say("propose：变更文件", "propose: the change file"))
-		fs.StringArray("add", nil, say("propose：加入机构，或给予表决权（公开信息文件）", "propose: add an agency, or give it its vote (file of its public part)"))
-		fs.StringArray("follow", nil, say("propose：加入不表决的机构，或收回表决权", "propose: add an agency that does not vote, or take its vote"))
-		fs.StringArray("rotate", nil, say("propose：更换机构的密钥与地址", "propose: replace an agency's keys and addresses"))
-		fs.StringArray("remove", nil, say("propose：移除机构（名称）", "propose: remove an agency (name)"))
-		fs.StringSlice("needs", nil, say("propose：默认须签署的机构，逗号分隔", "propose: who must sign by default, separated by commas"))
+		fs.StringArray("add", nil, say("propose：加入部门，或给予表决权（公开信息文件）", "propose: add an agency, or give it its vote (file of its public part)"))
+		fs.StringArray("follow", nil, say("propose：加入不表决的部门，或收回表决权", "propose: add an agency that does not vote, or take its vote"))
+		fs.StringArray("rotate", nil, say("propose：更换部门的密钥与地址", "propose: replace an agency's keys and addresses"))
+		fs.StringArray("remove", nil, say("propose：移除部门（名称）", "propose: remove an agency (name)"))
+		fs.StringSlice("needs", nil, say("propose：默认须签署的部门，逗号分隔", "propose: who must sign by default, separated by commas"))
 		fs.String("policy", "", say("propose：以此策略文件取代网关、须签署者、类型、规则", "propose: replace gateways, needs, types and rules by those of this policy file"))
 	},
 	Run: func(ctx context.Context, c *qiong.Console, args []string) error {
@@ -109,7 +109,7 @@ func showPolicy(ctx context.Context, c *qiong.Console) error {
 		if !m.Votes {
 			vote = c.Say("不表决", "follows")
 		}
-		fmt.Fprintf(c.Out, "%s\t%s\t%s\t%s\t%s\n", c.Say("机构", "agency"), m.Agency, vote, keyID(m.Cosigning), m.HTTP)
+		fmt.Fprintf(c.Out, "%s\t%s\t%s\t%s\t%s\n", c.Say("部门", "agency"), m.Agency, vote, keyID(m.Cosigning), m.HTTP)
 	}
 	for _, g := range now.Gateways {
 		fmt.Fprintf(c.Out, "%s\t%s\t%s\n", c.Say("网关", "gateway"), g.Name, keyID(g.Key))
@@ -260,14 +260,14 @@ func signChange(ctx context.Context, c *qiong.Console, file string) error {
 		return err
 	}
 	if status.Chain != change.Chain {
-		return badChange("变更文件属于另一个联盟", "the change is another council's")
+		return badChange("变更文件属于另一个理事会", "the change is another council's")
 	}
 	if err := follows(now, next); err != nil {
 		return err
 	}
 	self := member(now, home.Agency())
 	if self == nil || !self.Votes {
-		return badChange("本机构没有表决权，不能签署", "this agency does not vote, so it does not sign")
+		return badChange("本部门没有表决权，不能签署", "this agency does not vote, so it does not sign")
 	}
 	pub, err := gm.ParsePublicKeyPEM([]byte(self.Cosigning))
 	if err != nil {
@@ -361,8 +361,8 @@ func order(ctx context.Context, node *Client, change *Change, next *ledger.Polic
 		}
 		select {
 		case <-ctx.Done():
-			return errs.New(errs.Timeout, "联盟尚未定序该变更", "the council has not ordered the change yet").
-				WithHint("以 qiong evidence status 查看是否有三分之二以上的机构在运行；可再次提交", "see by qiong evidence status whether more than two thirds of the agencies run; it may be submitted again")
+			return errs.New(errs.Timeout, "理事会尚未定序该变更", "the council has not ordered the change yet").
+				WithHint("以 qiong evidence status 查看是否有三分之二以上的部门在运行；可再次提交", "see by qiong evidence status whether more than two thirds of the agencies run; it may be submitted again")
 		case <-tick:
 		}
 	}

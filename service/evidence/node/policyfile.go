@@ -146,7 +146,7 @@ func (r *policyReader) needs(names []string, at ...any) []string {
 	voting := voters(r.policy.Members)
 	for i, name := range names {
 		if !slices.Contains(voting, name) {
-			r.wrong("不是有表决权的机构", "is no agency that votes", append(at, i)...)
+			r.wrong("不是有表决权的部门", "is no agency that votes", append(at, i)...)
 		}
 		if slices.Index(names, name) < i {
 			r.wrong("重复", "stands there twice", append(at, i)...)

@@ -28,7 +28,7 @@ const (
 func nodeTool(open func(path string) (sqldb.DB, error)) *qiong.Tool {
 	return &qiong.Tool{
 		Name: "node",
-		Doc:  lang.T("运行机构的节点", "run an agency's node"),
+		Doc:  lang.T("运行部门的节点", "run an agency's node"),
 		Long: lang.T("第一次启动须给出 --genesis。默认只在本机监听；--beyond 允许监听其他地址，请放在防火墙之后。",
 			"The first start needs --genesis. It listens on this machine only; --beyond allows other addresses: keep those behind a firewall."),
 		Flags: func(fs *pflag.FlagSet, say func(zh, en string) string) {
@@ -39,7 +39,7 @@ func nodeTool(open func(path string) (sqldb.DB, error)) *qiong.Tool {
 			fs.Bool("beyond", false, say("允许本机以外访问", "allow to be reached from beyond this machine"))
 			fs.Int64("retain", defaultRetain, say("保留多少区块；0 为全部", "how many blocks to keep; 0 for all"))
 			fs.Int64("snapshots", defaultSnapshots, say("每多少区块做一次快照；0 为不做", "blocks between snapshots; 0 for none"))
-			fs.Bool("sync", false, say("账本为空时从其他机构的快照开始", "begin with another agency's snapshot where the ledger is empty"))
+			fs.Bool("sync", false, say("账本为空时从其他部门的快照开始", "begin with another agency's snapshot where the ledger is empty"))
 			fs.String("sync-policy", "", say("快照所信任的现任成员（policy show --json 的输出）；默认创世成员", "present members whom that believes (what policy show --json prints); default those of the genesis"))
 			fs.Bool("with-parent", false, say("标准输入关闭时结束", "end when standard input is closed"))
 			fs.String("log-level", "info", say("日志级别：debug、info、warn、error", "log level: debug, info, warn, error"))

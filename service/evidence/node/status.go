@@ -16,7 +16,7 @@ import (
 
 var statusTool = &qiong.Tool{
 	Name: "status", Args: "URL...", MinArgs: 1, MaxArgs: -1,
-	Doc: lang.T("各机构节点的状况：高度、轮到谁、签署到哪里、时钟差", "how the agencies' nodes are: height, whose turn, cosigned size, clocks"),
+	Doc: lang.T("各部门节点的状况：高度、轮到谁、签署到哪里、时钟差", "how the agencies' nodes are: height, whose turn, cosigned size, clocks"),
 	Run: showStatus,
 }
 
@@ -63,7 +63,7 @@ func printStatus(c *qiong.Console, all []asked) error {
 		return nil
 	}
 	w := tabwriter.NewWriter(c.Out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, c.Say("机构\t状态\t高度\t轮到\t记录\t已签署\t策略\t时钟差", "AGENCY\tSTATE\tHEIGHT\tTURN\tRECORDS\tCOSIGNED\tPOLICY\tCLOCK"))
+	fmt.Fprintln(w, c.Say("部门\t状态\t高度\t轮到\t记录\t已签署\t策略\t时钟差", "AGENCY\tSTATE\tHEIGHT\tTURN\tRECORDS\tCOSIGNED\tPOLICY\tCLOCK"))
 	for _, a := range all {
 		if a.Status == nil {
 			fmt.Fprintf(w, "%s\t%s\n", a.URL, a.Problem)
