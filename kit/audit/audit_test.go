@@ -294,6 +294,11 @@ func TestKeep(t *testing.T) {
 		if err := l.Keep(t.Context()); err != nil || l.Status().Size != 1801 {
 			t.Error("nothing more is old", err)
 		}
+		for table, want := range map[string]int64{"log_entry": 1201, "audit_leaf": 1201, "audit_who": 1201} {
+			if n, err := sqldb.Value[int64](t.Context(), db, "SELECT count(*) FROM "+table); err != nil || n != want {
+				t.Errorf("%s has %d rows, %v; want %d", table, n, err, want)
+			}
+		}
 		l.reopen(t)
 		if err := l.Check(t.Context(), nil); err != nil {
 			t.Error(err)

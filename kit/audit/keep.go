@@ -99,22 +99,46 @@ func (l *Log) expire(ctx context.Context, to, statement uint64) error {
 
 // purge deletes what has expired, in small writes.
 func (l *Log) purge(ctx context.Context, to uint64) error {
-	for n := int64(500); n == 500; {
-		err := l.o.DB.Write(ctx, sqldb.Relaxed, func(tx *sqldb.Tx) (err error) {
-			if n, err = l.log.Expire(ctx, tx, to, 500); err != nil {
-				return err
-			}
-			if _, err = tx.Exec(ctx, "DELETE FROM audit_who WHERE idx < $1 AND NOT EXISTS (SELECT 1 FROM log_entry e WHERE e.idx = audit_who.idx)", int64(to)); err != nil {
-				return err
-			}
-			_, err = tx.Exec(ctx, "DELETE FROM audit_leaf WHERE idx < $1 AND NOT EXISTS (SELECT 1 FROM log_entry e WHERE e.idx = audit_leaf.idx)", int64(to))
+	for {
+		first, err := sqldb.Value[int64](ctx, l.o.DB, "SELECT coalesce(min(idx), $1) FROM audit_leaf WHERE idx < $1", int64(to))
+		if err != nil || uint64(first) >= to {
 			return err
-		})
+		}
+		leaves, err := l.Leaves(ctx, uint64(first), int(min(to-uint64(first), 500)))
 		if err != nil {
 			return err
 		}
+		next := uint64(first) + max(1, uint64(len(leaves)))
+		who := map[string]bool{}
+		for _, leaf := range leaves {
+			entries, err := parseLeaf(leaf)
+			if err != nil {
+				return err
+			}
+			for _, e := range entries {
+				who[e.Who] = true
+			}
+		}
+		if err := l.forget(ctx, next, who); err != nil {
+			return err
+		}
 	}
-	return nil
+}
+
+// forget deletes what is before a leaf, and by whom it was found.
+func (l *Log) forget(ctx context.Context, next uint64, who map[string]bool) error {
+	return l.o.DB.Write(ctx, sqldb.Relaxed, func(tx *sqldb.Tx) error {
+		if _, err := l.log.Expire(ctx, tx, next, 1000); err != nil {
+			return err
+		}
+		for name := range who {
+			if _, err := tx.Exec(ctx, "DELETE FROM audit_who WHERE who = $1 AND idx < $2", name, int64(next)); err != nil {
+				return err
+			}
+		}
+		_, err := tx.Exec(ctx, "DELETE FROM audit_leaf WHERE idx < $1", int64(next))
+		return err
+	})
 }
 
 // archive writes a range of leaves and its proof, durably, and returns the SM3 of the entries' file.

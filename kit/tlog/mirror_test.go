@@ -263,9 +263,27 @@ func TestNewClientRefuses(t *testing.T) {
 	}
 }
 
+// signedText is a note as it is served.
+func signedText(t testing.TB) []byte {
+	t.Helper()
+	s, _ := signer(t, "operator")
+	c := receipt.Checkpoint{Origin: origin, Size: 3}
+	sig, err := s.Cosign(c, time.Unix(1_750_000_000, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := (&receipt.Note{Checkpoint: c, Signatures: []receipt.Signature{sig}}).Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
 func FuzzParseNotes(f *testing.F) {
 	f.Add([]byte(""))
 	f.Add([]byte("3\nabc"))
+	text := signedText(f)
+	f.Add(fmt.Appendf(nil, "%d\n%s%d\n%s", len(text), text, len(text), text))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		notes, err := ParseNotes(body)
 		if err != nil {
@@ -288,6 +306,7 @@ func FuzzParseNotes(f *testing.F) {
 func FuzzParseSeen(f *testing.F) {
 	f.Add([]byte("size 0\n"))
 	f.Add([]byte("size 1\nGrIdg1XPoX+OYRlIMegajyK+yMco/vt0ftA161CCqis=\n"))
+	f.Add(append([]byte("size 0\n\n"), signedText(f)...))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if s, err := ParseSeen(data); err == nil {
 			if again, err := s.Marshal(); err != nil || !bytes.Equal(again, data) {

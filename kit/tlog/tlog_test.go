@@ -165,7 +165,7 @@ func cosign(t *testing.T, db sqldb.DB, l *Log, s *receipt.Signer, size uint64) {
 	}
 }
 
-func signer(t *testing.T, name string) (*receipt.Signer, receipt.Key) {
+func signer(t testing.TB, name string) (*receipt.Signer, receipt.Key) {
 	t.Helper()
 	key, err := gm.GenerateKey()
 	if err != nil {

@@ -406,6 +406,7 @@ func TestManyAskAtOnce(t *testing.T) {
 
 func FuzzParseAdd(f *testing.F) {
 	f.Add([]byte("old 0\n\nx"))
+	f.Add(append([]byte("old 1\nGrIdg1XPoX+OYRlIMegajyK+yMco/vt0ftA161CCqis=\n\n"), signedText(f)...))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		older, proof, n, err := parseAdd(body)
 		if err != nil {
