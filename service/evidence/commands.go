@@ -9,11 +9,14 @@ import (
 
 	"github.com/qiongdev/qiong"
 	"github.com/qiongdev/qiong/kit/client"
+	"github.com/qiongdev/qiong/kit/errs"
 	"github.com/qiongdev/qiong/kit/lang"
 )
 
 func commands() []*qiong.Tool {
 	return []*qiong.Tool{
+		monitorTool,
+		{Name: "publish", Flags: client.Flags, Run: publishNow, Doc: lang.T("立即对外锚定最新检查点", "anchor the newest checkpoint outward now")},
 		{Name: "log", Flags: client.Flags, Run: showLog, Doc: lang.T("日志与各部门的状态", "the state of the log and of the agencies")},
 		{Name: "records", Flags: client.Flags, Run: listRecords, Doc: lang.T("列出记录，最新的在前", "list the records, newest first")},
 		{Name: "receipt", Args: "ID", MinArgs: 1, MaxArgs: 1, Flags: client.Flags, Run: printReceipt, Doc: lang.T("输出一条记录的回执", "print the receipt of a record")},
@@ -88,4 +91,27 @@ func printReceipt(ctx context.Context, c *qiong.Console, args []string) error {
 
 func eraseOriginal(ctx context.Context, c *qiong.Console, args []string) error {
 	return client.FromFlags(c.Flags, c.Lang).Do(ctx, client.Request{Method: "DELETE", Path: base + "/" + url.PathEscape(args[0]) + "/original"}, nil)
+}
+
+func publishNow(ctx context.Context, c *qiong.Console, _ []string) error {
+	var all struct{ Items []AnchoringView }
+	if err := client.FromFlags(c.Flags, c.Lang).Do(ctx, client.Request{Method: "POST", Path: base + "/publish"}, &all); err != nil {
+		return err
+	}
+	if c.JSON {
+		return json.NewEncoder(c.Out).Encode(all.Items)
+	}
+	failed := 0
+	for _, v := range all.Items {
+		state := c.Say("已锚定", "anchored")
+		if !v.Done {
+			state = c.Say("未成功", "failed")
+			failed++
+		}
+		fmt.Fprintf(c.Out, "%s\t%d\t%s\t%s\t%s\n", v.Target, v.Size, state, v.At, v.Answer)
+	}
+	if failed > 0 {
+		return errs.Newf(errs.Unavailable, "%d 个目标未成功", "%d targets failed", failed)
+	}
+	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/qiongdev/qiong/kit/beijing"
@@ -108,12 +109,8 @@ func (x *Evidence) putRecords(ctx context.Context, in *newRecords) (*putAnswer, 
 	if err != nil || len(fresh) == 0 {
 		return out, err
 	}
-	waiting, err := x.store.countWaiting(ctx)
-	if err != nil {
+	if err := x.backlog.admit(ctx, x, int64(len(fresh))); err != nil {
 		return nil, err
-	}
-	if waiting+int64(len(fresh)) > int64(x.cfg.Backlog) {
-		return nil, errs.New(errs.TooMany, "待排序的记录过多", "too many records wait to be ordered").WithRetryAfter(2 * time.Second)
 	}
 	if err := x.store.keepBatches(ctx, batches); err != nil {
 		return nil, err
@@ -128,6 +125,34 @@ func (x *Evidence) putRecords(ctx context.Context, in *newRecords) (*putAnswer, 
 		return nil, err
 	}
 	return out, nil
+}
+
+// backlog is how many records wait, as far as intake must know: counted now and then, since counting takes time by their
+// number, and with what was admitted since.
+type backlog struct {
+	mu      sync.Mutex
+	counted time.Time
+	waiting int64
+}
+
+const recount = 250 * time.Millisecond
+
+// admit returns nil where n more records may come.
+func (b *backlog) admit(ctx context.Context, x *Evidence, n int64) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if now := x.host.Now(); now.Sub(b.counted).Abs() > recount {
+		waiting, err := x.store.countWaiting(ctx)
+		if err != nil {
+			return err
+		}
+		b.waiting, b.counted = waiting, now
+	}
+	if b.waiting+n > int64(x.cfg.Backlog) {
+		return errs.New(errs.TooMany, "待排序的记录过多", "too many records wait to be ordered").WithRetryAfter(2 * time.Second)
+	}
+	b.waiting += n
+	return nil
 }
 
 // fresh returns those of the records that are not known yet. One that is known as it is was accepted before; an id under

@@ -61,6 +61,7 @@ type Evidence struct {
 	sealer  *gm.Sealer
 	key     *keys.Key // with which this house signs
 	wake    chan struct{}
+	backlog backlog
 	orderer orderer
 	metrics metrics
 	quiet   quiet

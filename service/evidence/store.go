@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 
@@ -109,15 +110,25 @@ type place struct {
 	commitment merkle.Hash
 }
 
-// placed marks acts as being in the log, and puts aside those whose id another record has there.
+// placed marks acts as being in the log, and puts aside those whose id another record has there. The sign before placed_at
+// keeps SQLite from walking through all that waits.
 func placed(ctx context.Context, tx *sqldb.Tx, at int64, places []place) error {
-	for _, p := range places {
-		if _, err := tx.Exec(ctx, `UPDATE act SET placed_at = CASE WHEN commitment = $1 THEN CAST($2 AS BIGINT) ELSE 0 END, refused = CASE WHEN commitment = $1 THEN '' ELSE $3 END
-			WHERE id = $4 AND placed_at = 0 AND refused = ''`, p.commitment[:], at, taken, p.id); err != nil {
-			return err
-		}
+	pairs := make([][2]string, len(places))
+	for i, p := range places {
+		pairs[i] = [2]string{p.id, hex.EncodeToString(p.commitment[:])}
 	}
-	return nil
+	list, err := json.Marshal(pairs)
+	if err != nil {
+		return err
+	}
+	each := "SELECT json_extract(value, '$[0]') AS id, unhex(json_extract(value, '$[1]')) AS commitment FROM json_each($1)"
+	if tx.Dialect() == sqldb.Postgres {
+		each = "SELECT value->>0 AS id, decode(value->>1, 'hex') AS commitment FROM jsonb_array_elements($1::jsonb)"
+	}
+	_, err = tx.Exec(ctx, `UPDATE act SET placed_at = CASE WHEN act.commitment = p.commitment THEN CAST($2 AS BIGINT) ELSE 0 END,
+		refused = CASE WHEN act.commitment = p.commitment THEN '' ELSE $3 END
+		FROM (`+each+`) AS p WHERE act.id = p.id AND +act.placed_at = 0 AND act.refused = ''`, string(list), at, taken)
+	return err
 }
 
 // refuse puts acts aside that the ledger will not have.
