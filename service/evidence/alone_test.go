@@ -413,7 +413,7 @@ func TestTheStaticLogIsReadByAMirror(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := tlog.NewMirror(c, l.trust(), "qiong.local", tlog.Seen{})
+	m := tlog.NewMirror(c, l.trust(), "qiong-local", tlog.Seen{})
 	var got []string
 	for {
 		step, err := m.Next(t.Context(), 0)

@@ -48,7 +48,7 @@ type Config struct {
 }
 
 // Defaults is the configuration nobody changed.
-var Defaults = Config{Origin: "qiong.local", Name: "house", Gather: 100 * time.Millisecond, Backlog: 200_000, PublishEvery: time.Minute}
+var Defaults = Config{Origin: "qiong-local", Name: "house", Gather: 100 * time.Millisecond, Backlog: 200_000, PublishEvery: time.Minute}
 
 // Validate implements the check that package config calls.
 func (c *Config) Validate() error {

@@ -103,7 +103,7 @@ func (c *fakeCouncil) believe(keys []receipt.Key) {
 
 func someTrust(t testing.TB) string {
 	c := newCouncil(t)
-	keys, err := receipt.NewTrust([]receipt.Key{{Name: "tax", Origin: "qiong.local", Role: receipt.Agency, Public: key(t, "tax").PublicKey()}})
+	keys, err := receipt.NewTrust([]receipt.Key{{Name: "tax", Origin: "qiong-local", Role: receipt.Agency, Public: key(t, "tax").PublicKey()}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -78,7 +78,7 @@ func TestCheckpointsAreAnchoredOutward(t *testing.T) {
 			Origin, Root, Note string
 			Size               uint64
 		}
-		if err := json.Unmarshal(body, &v); err != nil || v.Origin != "qiong.local" || v.Size == 0 || v.Root == "" {
+		if err := json.Unmarshal(body, &v); err != nil || v.Origin != "qiong-local" || v.Size == 0 || v.Root == "" {
 			http.Error(w, "no", http.StatusBadRequest)
 			return
 		}
