@@ -43,6 +43,8 @@ type state struct {
 	hash   []byte
 	facts  [32]byte
 	policy *Policy
+	text   []byte // of the policy, in its one form
+	digest [32]byte
 	ready  *compiled
 }
 
@@ -103,18 +105,17 @@ func (s *state) adopt(policy []byte) (err error) {
 	if s.policy, err = ParsePolicy(policy); err != nil {
 		return err
 	}
+	if s.text, err = s.policy.Marshal(); err != nil {
+		return err
+	}
+	s.digest = gm.SM3(s.text)
 	s.ready, err = s.policy.compile()
 	return err
 }
 
 // root is the hash of the whole state: log, facts and policy.
 func (s *state) root(c receipt.Checkpoint) []byte {
-	policy, err := s.policy.Marshal()
-	if err != nil {
-		panic(err) // it was parsed
-	}
-	digest := gm.SM3(policy)
-	sum := gm.SM3([]byte("qiong-ledger/v1\n"), binary.BigEndian.AppendUint64(nil, c.Size), c.Root[:], s.facts[:], digest[:])
+	sum := gm.SM3([]byte("qiong-ledger/v1\n"), binary.BigEndian.AppendUint64(nil, c.Size), c.Root[:], s.facts[:], s.digest[:])
 	return sum[:]
 }
 
@@ -248,18 +249,14 @@ func (l *Ledger) write(ctx context.Context, tx *sqldb.Tx, p *pending) error {
 }
 
 func writeState(ctx context.Context, tx *sqldb.Tx, s *state, at time.Time, newPolicy bool) error {
-	policy, err := s.policy.Marshal()
-	if err != nil {
-		return err
-	}
 	if newPolicy {
 		if _, err := tx.Exec(ctx, "INSERT INTO ledger_policy (version, height, at, policy) VALUES ($1, $2, $3, $4)",
-			int64(s.policy.Version), s.height, at.UnixMilli(), string(policy)); err != nil {
+			int64(s.policy.Version), s.height, at.UnixMilli(), string(s.text)); err != nil {
 			return err
 		}
 	}
-	_, err = tx.Exec(ctx, `INSERT INTO ledger_state (id, height, hash, facts, policy) VALUES (1, $1, $2, $3, $4)
+	_, err := tx.Exec(ctx, `INSERT INTO ledger_state (id, height, hash, facts, policy) VALUES (1, $1, $2, $3, $4)
 		ON CONFLICT (id) DO UPDATE SET height = excluded.height, hash = excluded.hash, facts = excluded.facts, policy = excluded.policy`,
-		s.height, s.hash, s.facts[:], string(policy))
+		s.height, s.hash, s.facts[:], string(s.text))
 	return err
 }
