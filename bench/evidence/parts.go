@@ -48,41 +48,27 @@ func council(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// mixed sends as many vouchers as orders, at the rate asked for in all. The orders come first. In log mode, which has no
-// policy of types, both are commitments alone.
+// mixed sends as many vouchers as orders, at the rate asked for in all. The orders of the vouchers come first. In log
+// mode, which has no policy of types, all are commitments alone.
 func (b *bench) mixed(ctx context.Context, s *system) (*latency, float64, error) {
-	order, voucher := records{"mixed", orders}, records{"mixed", vouchers}
+	before, r := records{"mixed", orders}, records{"mixed", both}
 	if s.council == nil {
-		order, voucher = records{"mixed-1", plain}, records{"mixed-2", plain}
+		before, r = records{"mixed-1", plain}, records{"mixed-2", plain}
 	}
-	if _, err := s.open(ctx, order, b.rate, 2*time.Second, inRequest, "complete"); err != nil { // warms up
+	n := int(b.rate * b.each.Seconds())
+	if _, err := s.flood(ctx, before, n, 1); err != nil {
 		return nil, 0, err
 	}
-	half := int(b.rate * b.each.Seconds() / 2)
-	if _, err := s.flood(ctx, records{order.prefix + "-0", order.kind}, half, 1); err != nil {
+	if _, err := s.last(ctx, before, n); err != nil {
 		return nil, 0, err
 	}
-	if _, err := s.await(ctx, records{order.prefix + "-0", order.kind}.id(half-1), "complete"); err != nil {
+	if _, err := s.open(ctx, records{"warm", before.kind}, b.rate, 2*time.Second, inRequest, "complete"); err != nil {
 		return nil, 0, err
 	}
-	before, begun := s.cpu(), time.Now()
-	var l [2]*latency
-	fail := make(chan error, 2)
-	for i, r := range []records{{order.prefix + "-9", order.kind}, {voucher.prefix + "-0", voucher.kind}} {
-		go func() {
-			var err error
-			l[i], err = s.open(ctx, r, b.rate/2, b.each, inRequest, "complete")
-			fail <- err
-		}()
-	}
-	if err := errors.Join(<-fail, <-fail); err != nil {
-		return nil, 0, err
-	}
-	log.Printf("%.0f records/s for %v; load average %s", b.rate, time.Since(begun).Round(time.Second), loadAverage())
-	l[0].answer.Merge(l[1].answer)
-	l[0].accepted.Merge(l[1].accepted)
-	l[0].intended.Merge(l[1].intended)
-	return l[0], float64((s.cpu() - before).Microseconds()) / (b.rate * b.each.Seconds()), nil
+	cpu := s.cpu()
+	l, err := s.open(ctx, r, b.rate, b.each, inRequest, "complete")
+	log.Printf("%.0f records/s for %v; load average %s", b.rate, b.each, loadAverage())
+	return l, float64((s.cpu() - cpu).Microseconds()) / float64(n), err
 }
 
 // away measures provisional receipts while an agency is away, killed or hung, and how soon they are complete after its

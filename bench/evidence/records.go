@@ -16,6 +16,7 @@ const (
 	plain    kind = iota // a commitment alone
 	orders               // with facts
 	vouchers             // returns of the orders with the same number and prefix, each judged by the rule
+	both                 // by turns a voucher, and an order that nothing is returned of
 )
 
 // records are numbered from 0. Those of one prefix and kind are the same whenever they are made.
@@ -24,7 +25,7 @@ type records struct {
 	kind   kind
 }
 
-var letters = map[kind]string{plain: "p", orders: "o", vouchers: "r"}
+var letters = map[kind]string{plain: "p", orders: "o", vouchers: "r", both: "b"}
 
 func (r records) id(i int) string { return fmt.Sprintf("%s-%s-%09d", r.prefix, letters[r.kind], i) }
 
@@ -46,6 +47,12 @@ func (r records) body(i, n int) []byte {
 
 func (r records) append(b []byte, i int) []byte {
 	id := r.id(i)
+	if r.kind == both {
+		r.kind = vouchers
+		if i%2 == 0 {
+			r = records{r.prefix + " unreturned", orders}
+		}
+	}
 	commitment := gm.SM3([]byte("an original of "), []byte(id))
 	typ := map[kind]string{plain: "trade.note/1", orders: "trade.order/1", vouchers: "trade.return/1"}[r.kind]
 	b = fmt.Appendf(b, `{"id":"%s","type":"%s","commitment":"%s"`, id, typ, base64.StdEncoding.EncodeToString(commitment[:]))
