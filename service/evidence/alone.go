@@ -226,7 +226,7 @@ func (a *alone) settle(ctx context.Context, acts []ledger.Submission) error {
 	}
 	if len(refused) > 0 {
 		a.x.host.Log.Error("the ledger will not have some records", "count", len(refused), "first", refused[0])
-		if err := a.x.store.refuse(ctx, "the ledger passed over it", refused...); err != nil {
+		if err := a.x.store.refuse(ctx, "账本略过了它 / the ledger passed over it", refused...); err != nil {
 			return err
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/qiongdev/qiong/kit/label"
 	"github.com/qiongdev/qiong/kit/lang"
 	"github.com/qiongdev/qiong/kit/merkle"
+	"github.com/qiongdev/qiong/kit/receipt"
 )
 
 const base = "/api/evidence"
@@ -94,6 +95,7 @@ type AnchoringView struct {
 type SignerView struct {
 	_       struct{}      `grade:"L1"`
 	Name    string        `json:"name"`
+	Role    receipt.Role  `json:"role" enum:"agency,operator,witness"`
 	Key     string        `json:"key" doc:"公钥指纹 / fingerprint of its key"`
 	Up      *bool         `json:"up,omitempty" doc:"其节点是否应答 / whether its node answers"`
 	Size    uint64        `json:"size" doc:"已签署到第几条 / how far it has cosigned"`
@@ -123,11 +125,12 @@ func (x *Evidence) status(ctx context.Context, l lang.Lang) (StatusView, error) 
 		return v, err
 	}
 	for _, name := range x.signers() {
-		s := SignerView{Name: name, Key: x.fingerprint(name)}
+		s := SignerView{Name: name}
+		s.Role, s.Key = x.signer(name)
 		if s.Size, err = x.log.CosignedUpTo(ctx, name); err != nil {
 			return v, err
 		}
-		if f, ok := x.orderer.(*follower); ok {
+		if f, ok := x.orderer.(*follower); ok && s.Role == receipt.Agency {
 			f.describe(&s, l)
 		}
 		v.Signers = append(v.Signers, s)
@@ -152,15 +155,14 @@ var (
 var meaningLocal = lang.T("演示：各部门的节点在同一台机器上，密钥也都在这里，证明力不超过单一运营者。正式使用时，每个部门在自己的服务器上运行节点。",
 	"For demonstration: the agencies' nodes, and their keys, are on one machine, which proves no more than one operator could. In earnest each agency runs its node on its own server.")
 
-// fingerprint returns that of the newest key of a name.
-func (x *Evidence) fingerprint(name string) string {
-	print := ""
+// signer returns the role of a name, and the fingerprint of its newest key.
+func (x *Evidence) signer(name string) (role receipt.Role, print string) {
 	for _, k := range x.trust().Keys() {
 		if k.Name == name && k.Origin == x.cfg.Origin {
-			print = fingerprintOf(k)
+			role, print = k.Role, fingerprintOf(k)
 		}
 	}
-	return print
+	return role, print
 }
 
 // RecordView is a record and where it stands.

@@ -1,16 +1,20 @@
 package evidence
 
 import (
+	"context"
 	"embed"
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/qiongdev/qiong/kit/auth"
+	"github.com/qiongdev/qiong/kit/beijing"
 	"github.com/qiongdev/qiong/kit/label"
 	"github.com/qiongdev/qiong/kit/label/httplabel"
 	"github.com/qiongdev/qiong/kit/lang"
 	"github.com/qiongdev/qiong/kit/pages"
+	"github.com/qiongdev/qiong/kit/receipt"
 	"github.com/qiongdev/qiong/service/evidence/web"
 )
 
@@ -37,6 +41,9 @@ func (x *Evidence) pages() {
 		}, auth.Operator, auth.Auditor))
 	}
 	x.host.Mux.HandleFunc("GET /evidence/verify", site.Public(x.verifyPage))
+	x.host.Mux.HandleFunc("GET /evidence/live.js", func(w http.ResponseWriter, r *http.Request) {
+		http.ServeFileFS(w, r, pageFiles, "pages/live.js")
+	})
 	x.host.Mux.HandleFunc("GET /evidence/verify.js", func(w http.ResponseWriter, r *http.Request) {
 		module, ok := web.Verify()
 		if !ok {
@@ -60,21 +67,29 @@ func (x *Evidence) logPage(w http.ResponseWriter, r *http.Request, p pages.Page,
 	if err != nil {
 		return err
 	}
-	acts, err := x.store.list(r.Context(), "", 20)
+	records, err := x.latest(r.Context(), p)
 	if err != nil {
 		return err
 	}
-	p.Title, p.At = p.Say("日志与部门", "Log and agencies"), "log"
+	p.Title, p.At, p.Script = p.Say("日志与部门", "Log and agencies"), "log", "/evidence/live.js"
 	data := struct {
 		pages.Page
 		Status  StatusView
 		Council bool
 		Signers []signerRow
 		Records []recordRow
-	}{Page: p, Status: v, Council: len(x.cfg.Nodes) > 0}
+		Clock   func(beijing.Time) string
+	}{Clock: func(t beijing.Time) string { return pages.Clock(int64(t)) }, Page: p, Status: v, Council: len(x.cfg.Nodes) > 0, Records: records}
 	for _, s := range v.Signers {
-		row := signerRow{Name: s.Name, Key: s.Key, Size: s.Size, State: p.Say("在线", "up"), Tone: "good", Problem: s.Problem}
-		if s.Up != nil && !*s.Up {
+		row := signerRow{Name: s.Name, Key: s.Key, Size: s.Size, Problem: s.Problem}
+		switch {
+		case s.Role == receipt.Witness:
+			row.State, row.Tone = p.Say("见证者", "witness"), "idle"
+		case s.Up != nil && *s.Up:
+			row.State, row.Tone = p.Say("在线", "up"), "good"
+		case s.Up != nil && s.Heard != nil && s.Problem != "":
+			row.State, row.Tone = p.Say("有问题", "in trouble"), "bad"
+		case s.Up != nil:
 			row.State, row.Tone = p.Say("没有应答", "does not answer"), "bad"
 		}
 		if s.Heard != nil {
@@ -85,17 +100,42 @@ func (x *Evidence) logPage(w http.ResponseWriter, r *http.Request, p pages.Page,
 		}
 		data.Signers = append(data.Signers, row)
 	}
+	return templates.Render(w, "log", data)
+}
+
+// maxLatest is how many records the page shows.
+const maxLatest = 20
+
+// latest returns the newest records: those of the log, whoever has put them, and those of this house that are not in it.
+func (x *Evidence) latest(ctx context.Context, p pages.Page) (rows []recordRow, err error) {
+	acts, err := x.store.list(ctx, "", maxLatest)
+	if err != nil {
+		return nil, err
+	}
 	for _, a := range acts {
-		row := recordRow{ID: a.id, Type: a.typ, Accepted: pages.Clock(a.acceptedAt), State: p.Say("待排序", "waiting"), Tone: "busy"}
+		row := recordRow{ID: a.id, Type: a.typ, Accepted: pages.Clock(a.acceptedAt)}
 		switch a.state() {
 		case "ordered":
-			row.State, row.Tone = p.Say("已入日志", "in the log"), "good"
+			continue
 		case "refused":
 			row.State, row.Tone = p.Say("账本拒收", "refused"), "bad"
+		default:
+			row.State, row.Tone = p.Say("待排序", "waiting"), "busy"
 		}
-		data.Records = append(data.Records, row)
+		rows = append(rows, row)
 	}
-	return templates.Render(w, "log", data)
+	size := x.log.Last().Size
+	entries, err := x.log.Entries(ctx, size-min(size, maxLatest), maxLatest)
+	slices.Reverse(entries)
+	for _, e := range entries {
+		r, err := receipt.ParseRecord(e.Data)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, recordRow{ID: r.ID, Type: r.Type, Accepted: pages.Clock(int64(r.Time)), State: p.Say("已入日志", "in the log"), Tone: "good"})
+	}
+	slices.SortStableFunc(rows, func(a, b recordRow) int { return strings.Compare(b.Accepted, a.Accepted) })
+	return rows[:min(len(rows), maxLatest)], err
 }
 
 func (x *Evidence) recordPage(w http.ResponseWriter, r *http.Request, p pages.Page, _ *auth.Principal) error {

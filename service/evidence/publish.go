@@ -82,13 +82,19 @@ func (p *publisher) publish(ctx context.Context, t target) error {
 		return ctx.Err()
 	}
 	if failed != nil {
-		answer = errs.As(failed).Error()
+		answer = reason(failed)
 		p.say(t, failed)
 	}
 	if err := p.x.store.anchored(ctx, t.text, note.Checkpoint, failed == nil, plain(answer), p.x.host.Now().UnixMilli()); err != nil {
 		return err
 	}
 	return failed
+}
+
+// reason returns what went wrong in both languages, as it is kept to be shown; the cause is for the log alone.
+func reason(err error) string {
+	m := errs.As(err).Msg
+	return m.ZH + " / " + m.EN
 }
 
 // newest returns the newest note that others would believe; nil where there is none.

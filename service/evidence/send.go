@@ -15,6 +15,7 @@ const (
 	maxTx     = 768 << 10       // bytes of a transaction, below the council's limit
 	maxFlight = 20_000          // records that were sent and are not in the log yet
 	sendLimit = 10 * time.Second
+	patience  = 10 * time.Second // before it is said that nothing can be sent: nodes that start with the house take a while
 )
 
 // Put implements orderer: the records wait in the table until the council has ordered them.
@@ -47,7 +48,12 @@ func (f *follower) send(ctx context.Context) {
 			wait(ctx, f.x.cfg.Gather)
 		case <-tick.C:
 		}
-		if err := s.round(ctx); err != nil && ctx.Err() == nil {
+		switch err := s.round(ctx); {
+		case err == nil:
+			s.failing = time.Time{}
+		case s.failing.IsZero():
+			s.failing = time.Now()
+		case ctx.Err() == nil && time.Since(s.failing) > patience:
 			f.quiet.warn("records could not be sent to the council", "", "", err)
 		}
 	}
@@ -55,9 +61,10 @@ func (f *follower) send(ctx context.Context) {
 
 // sender knows what is on its way to the council.
 type sender struct {
-	f    *follower
-	next int                  // whose turn it is to be asked
-	sent map[string]time.Time // when, of what was sent and is not in the log yet
+	f       *follower
+	next    int                  // whose turn it is to be asked
+	sent    map[string]time.Time // when, of what was sent and is not in the log yet
+	failing time.Time            // since when nothing could be sent; zero where that went well
 }
 
 // round sends what waits and is not on its way, oldest first.
@@ -106,7 +113,7 @@ func (s *sender) submit(ctx context.Context, records []ledger.Submission) error 
 	}
 	if len(records) == 1 {
 		f.x.host.Log.Error("the council will not have a record", "record", records[0].ID, "err", err)
-		return f.x.store.refuse(ctx, errs.As(err).Error(), records[0].ID)
+		return f.x.store.refuse(ctx, reason(err), records[0].ID)
 	}
 	half := len(records) / 2
 	if err := s.submit(ctx, records[:half]); err != nil {

@@ -102,7 +102,7 @@ func (s store) countWaiting(ctx context.Context) (int64, error) {
 }
 
 // taken is why an act is put aside whose id stands in the log with another commitment.
-const taken = "another record has this id"
+const taken = "该编号已用于另一条记录 / another record has this id"
 
 // place is an entry of the log, as far as an act of this id must agree with it.
 type place struct {
