@@ -3,6 +3,7 @@ package evidence_test
 import (
 	"bytes"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -77,12 +78,47 @@ func TestOnlyAQuorumIsBelieved(t *testing.T) {
 	if s := l.status(); s.Size != 0 || s.Waiting != 1 {
 		t.Errorf("two of four were believed: %+v", s)
 	}
-	// A witness does not count, however its key is trusted.
 	c.nodes[2].set(func(n *fakeNode) { n.away = false })
 	v := l.reaches("complete", "form-1")
 	if !slices.Equal(v.Signed, agencies[:3]) {
 		t.Errorf("%+v", v)
 	}
+}
+
+// A witness orders nothing: its signature counts for no quorum, however much its key is trusted.
+func TestAWitnessIsNoAgency(t *testing.T) {
+	c := newCouncil(t)
+	watch, err := receipt.NewSigner("watch", key(t, "watch"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(c.trust)
+	if err != nil {
+		t.Fatal(err)
+	}
+	trust, err := receipt.ParseTrust(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.believe(append(trust.Keys(), receipt.Key{Name: "watch", Origin: fakeOrigin, Role: receipt.Witness, Public: key(t, "watch").PublicKey()}))
+	c.nodes[2].set(func(n *fakeNode) { n.away = true })
+	c.nodes[3].set(func(n *fakeNode) { n.signer = watch })
+	l := c.open("")
+	l.put("form-1")
+	eventually(t, "three signatures", func() bool {
+		for _, i := range []int{0, 1, 3} {
+			if c.nodes[i].log.Last().Size != 1 {
+				return false
+			}
+		}
+		return true
+	})
+	eventually(t, "answers of all", func() bool { return l.status().Problem == "" })
+	if s := l.status(); s.Size != 0 || len(s.Signers) != 5 || s.Signers[4].Role != receipt.Witness {
+		t.Errorf("two agencies and a witness were believed: %+v", s)
+	}
+	c.nodes[2].set(func(n *fakeNode) { n.away = false })
+	l.reaches("complete", "form-1")
 }
 
 func TestALateAgencyCompletesOlderReceipts(t *testing.T) {

@@ -91,6 +91,14 @@ func (x *Evidence) prove(ctx context.Context, producer, key string) ([]qiong.Pro
 	}
 	all := make([]qiong.Proof, 0, len(acts))
 	for i := range acts {
+		if acts[i].refused != "" { // what stands under its id in the log, if anything, is another's
+			original, err := x.original(&acts[i])
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, qiong.Proof{Record: acts[i].id, Type: acts[i].typ, Original: original})
+			continue
+		}
 		s, err := x.stand(ctx, acts[i].id)
 		if err != nil {
 			return nil, err
