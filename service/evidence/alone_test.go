@@ -32,6 +32,7 @@ import (
 )
 
 func TestEveryActHasOneRecordAndItsReceipt(t *testing.T) {
+	t.Parallel()
 	qiongtest.Databases(t, func(t *testing.T, database string) {
 		l := open(t, "", nil, func(o *qiongtest.Options) { o.Database = database })
 		for i := range 30 {
@@ -58,6 +59,7 @@ func TestEveryActHasOneRecordAndItsReceipt(t *testing.T) {
 }
 
 func TestARestartLosesAndDoublesNothing(t *testing.T) {
+	t.Parallel()
 	l := open(t, "", nil)
 	for i := range 5 {
 		l.stamp("paper", fmt.Sprint(i))
@@ -83,6 +85,7 @@ func TestARestartLosesAndDoublesNothing(t *testing.T) {
 }
 
 func TestTheOriginCannotChange(t *testing.T) {
+	t.Parallel()
 	l := open(t, "", nil)
 	l.Stop()
 	err := openErr(t, l.data, map[string]string{"evidence.origin": "another.example"})
@@ -118,6 +121,7 @@ func openHouse(ctx context.Context, data string, set map[string]string) (*house.
 }
 
 func TestErasureLeavesTheReceipt(t *testing.T) {
+	t.Parallel()
 	l := open(t, "", nil)
 	l.stamp("paper", "secret")
 	p := l.complete("paper", 1)[0]
@@ -136,6 +140,7 @@ func TestErasureLeavesTheReceipt(t *testing.T) {
 }
 
 func TestOldOriginalsAreErased(t *testing.T) {
+	t.Parallel()
 	l := open(t, "", nil)
 	l.stamp("paper", "secret")
 	p := l.complete("paper", 1)[0]
@@ -147,6 +152,7 @@ func TestOldOriginalsAreErased(t *testing.T) {
 }
 
 func TestPutRecords(t *testing.T) {
+	t.Parallel()
 	l := open(t, "", nil)
 	agency := l.As("customs", auth.Agency)
 	r, original := newRecord("form-1")
@@ -167,6 +173,7 @@ func TestPutRecords(t *testing.T) {
 }
 
 func TestBadRecordsAreRefused(t *testing.T) {
+	t.Parallel()
 	l := open(t, "", nil)
 	with := func(key string, value any) map[string]any {
 		r, _ := newRecord("form-1")
@@ -232,11 +239,14 @@ func TestBadRecordsAreRefused(t *testing.T) {
 }
 
 func TestAnIdHasOneRecord(t *testing.T) {
-	l := open(t, "", nil)
-	duplicates(t, l)
-	if s := l.status(); s.Size != 2 {
-		t.Errorf("%+v", s)
-	}
+	t.Parallel()
+	qiongtest.Databases(t, func(t *testing.T, database string) {
+		l := open(t, "", map[string]string{"house.database": database})
+		duplicates(t, l)
+		if s := l.status(); s.Size != 2 {
+			t.Errorf("%+v", s)
+		}
+	})
 }
 
 // duplicates puts the same again, which is accepted, and something else under the same id, which is told.
@@ -262,6 +272,7 @@ func duplicates(t *testing.T, l *lab) {
 
 // Of two that bring the same id at once, with different commitments, one is told.
 func TestOneOfTwoAtOnceIsTold(t *testing.T) {
+	t.Parallel()
 	l := open(t, "", nil)
 	for round := range 20 {
 		const n = 4
@@ -290,6 +301,7 @@ func TestOneOfTwoAtOnceIsTold(t *testing.T) {
 }
 
 func TestBatchesHaveReceiptsOfTwoLevels(t *testing.T) {
+	t.Parallel()
 	l := open(t, "", nil)
 	for _, n := range []int{1, 2, 7, 300, 4096} {
 		originals, acts := make([][]byte, n), make([]string, n)
@@ -338,6 +350,7 @@ func TestBatchesHaveReceiptsOfTwoLevels(t *testing.T) {
 }
 
 func TestRecordsAreListedByPages(t *testing.T) {
+	t.Parallel()
 	l := open(t, "", nil)
 	for i := range 25 {
 		l.stamp("paper", fmt.Sprint(i))
@@ -373,6 +386,7 @@ func TestRecordsAreListedByPages(t *testing.T) {
 }
 
 func TestWhatAnyoneMayRead(t *testing.T) {
+	t.Parallel()
 	l := open(t, "", nil)
 	l.stamp("paper", "secret")
 	id := l.complete("paper", 1)[0].Record
@@ -395,6 +409,7 @@ func TestWhatAnyoneMayRead(t *testing.T) {
 }
 
 func TestTheStaticLogIsReadByAMirror(t *testing.T) {
+	t.Parallel()
 	l := open(t, "", nil)
 	var want []string
 	for i := range 300 {
@@ -438,6 +453,7 @@ func TestTheStaticLogIsReadByAMirror(t *testing.T) {
 
 // A crowded table refuses other systems; acts of the house still come in.
 func TestTheBacklogIsBounded(t *testing.T) {
+	t.Parallel()
 	l := open(t, "", map[string]string{"evidence.nodes": "http://127.0.0.1:1", "evidence.trust": someTrust(t), "evidence.backlog": "3"})
 	one, _ := newRecord("form-1")
 	two, _ := newRecord("form-2")
@@ -459,6 +475,7 @@ func TestTheBacklogIsBounded(t *testing.T) {
 }
 
 func TestAChangedDatabaseIsFound(t *testing.T) {
+	t.Parallel()
 	l := open(t, "", nil)
 	r, _ := newRecord("form-1")
 	l.must("POST", "/api/evidence/records", put(r), nil)
@@ -495,6 +512,7 @@ func houseProcess() {
 
 // Killed at any moment, a house forgets no act and records none twice.
 func TestKillsLoseAndDoubleNothing(t *testing.T) {
+	t.Parallel()
 	data := t.TempDir() + "/data"
 	var accepted, ids []string
 	records := 0

@@ -58,9 +58,12 @@ const maxContradictions = 100
 
 // contradict keeps a wrong root that a name has signed, and reports whether it is new.
 func (s store) contradict(ctx context.Context, name string, c receipt.Checkpoint, note string, at int64) (news bool, err error) {
-	n, err := s.db.Exec(ctx, sqldb.Durable, `INSERT INTO contradiction (name, size, root, note, at)
-		SELECT $1, CAST($2 AS BIGINT), $3, $4, CAST($5 AS BIGINT) WHERE (SELECT count(*) FROM contradiction WHERE name = $1) < $6
-		ON CONFLICT (name, size, root) DO NOTHING`, name, int64(c.Size), c.Root[:], note, at, maxContradictions)
+	kept, err := sqldb.Value[int64](ctx, s.db, "SELECT count(*) FROM contradiction WHERE name = $1", name)
+	if err != nil || kept >= maxContradictions {
+		return false, err
+	}
+	n, err := s.db.Exec(ctx, sqldb.Durable, "INSERT INTO contradiction (name, size, root, note, at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (name, size, root) DO NOTHING",
+		name, int64(c.Size), c.Root[:], note, at)
 	return n > 0, err
 }
 

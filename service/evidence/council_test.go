@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/qiongdev/qiong/house/qiongtest"
 	"github.com/qiongdev/qiong/kit/beijing"
 	"github.com/qiongdev/qiong/kit/errs"
 	"github.com/qiongdev/qiong/kit/merkle"
@@ -49,6 +50,7 @@ func (l *lab) metric(line string) bool {
 }
 
 func TestACouncilOrders(t *testing.T) {
+	t.Parallel()
 	c := newCouncil(t)
 	l := c.open("")
 	for i := range 10 {
@@ -67,6 +69,7 @@ func TestACouncilOrders(t *testing.T) {
 }
 
 func TestOnlyAQuorumIsBelieved(t *testing.T) {
+	t.Parallel()
 	c := newCouncil(t)
 	for _, n := range c.nodes[2:] {
 		n.set(func(n *fakeNode) { n.away = true })
@@ -87,6 +90,7 @@ func TestOnlyAQuorumIsBelieved(t *testing.T) {
 
 // A witness orders nothing: its signature counts for no quorum, however much its key is trusted.
 func TestAWitnessIsNoAgency(t *testing.T) {
+	t.Parallel()
 	c := newCouncil(t)
 	watch, err := receipt.NewSigner("watch", key(t, "watch"))
 	if err != nil {
@@ -122,6 +126,7 @@ func TestAWitnessIsNoAgency(t *testing.T) {
 }
 
 func TestALateAgencyCompletesOlderReceipts(t *testing.T) {
+	t.Parallel()
 	c := newCouncil(t)
 	c.nodes[1].set(func(n *fakeNode) { n.down = true })
 	l := c.open("")
@@ -140,30 +145,32 @@ func TestALateAgencyCompletesOlderReceipts(t *testing.T) {
 }
 
 func TestWhoSignsAWrongRootIsNamed(t *testing.T) {
-	c := newCouncil(t)
-	c.nodes[3].set(func(n *fakeNode) { n.lies = true })
-	l := c.open("")
-	l.put("form-1")
-	l.reaches("complete", "form-1")
-	eventually(t, "the contradiction", func() bool { return len(l.status().Contradictions) == 1 })
-	x := l.status().Contradictions[0]
-	note, err := receipt.ParseNote([]byte(x.Note))
-	if err != nil || x.Name != "tax" || x.Size != 1 || note.Checkpoint.Root != merkle.LeafHash([]byte("lie")) {
-		t.Errorf("%+v, %v", x, err)
-	}
-	if _, err := l.trust().VerifySignature(note.Checkpoint, note.Signatures[0]); err != nil {
-		t.Errorf("what is kept proves nothing: %v", err)
-	}
-	if !l.metric(`qiong_evidence_wrong_roots_total{name="tax"} 1`) {
-		t.Error("no metric names it")
-	}
-	l.put("form-2")
-	l.reaches("complete", "form-2")
-	eventually(t, "the second", func() bool { return len(l.status().Contradictions) == 2 })
+	t.Parallel()
+	qiongtest.Databases(t, func(t *testing.T, database string) {
+		c := newCouncil(t)
+		c.nodes[3].set(func(n *fakeNode) { n.lies = true })
+		l := c.open("", "house.database", database)
+		l.put("form-1")
+		l.reaches("complete", "form-1")
+		eventually(t, "the contradiction", func() bool { return len(l.status().Contradictions) == 1 })
+		x := l.status().Contradictions[0]
+		note, err := receipt.ParseNote([]byte(x.Note))
+		if err != nil || x.Name != "tax" || x.Size != 1 || note.Checkpoint.Root != merkle.LeafHash([]byte("lie")) {
+			t.Errorf("%+v, %v", x, err)
+		}
+		if _, err := l.trust().VerifySignature(note.Checkpoint, note.Signatures[0]); err != nil {
+			t.Errorf("what is kept proves nothing: %v", err)
+		}
+		eventually(t, "the metric", func() bool { return l.metric(`qiong_evidence_wrong_roots_total{name="tax"} 1`) })
+		l.put("form-2")
+		l.reaches("complete", "form-2")
+		eventually(t, "the second", func() bool { return len(l.status().Contradictions) == 2 })
+	})
 }
 
 // Three that lie together, each of its own, are no quorum.
 func TestLiesAreNeverBelieved(t *testing.T) {
+	t.Parallel()
 	c := newCouncil(t)
 	c.nodes[3].set(func(n *fakeNode) { n.lies = true })
 	c.nodes[0].set(func(n *fakeNode) { n.down = true })
@@ -181,6 +188,7 @@ func TestLiesAreNeverBelieved(t *testing.T) {
 }
 
 func TestWrongEntriesArePassedOver(t *testing.T) {
+	t.Parallel()
 	c := newCouncil(t)
 	for _, n := range c.nodes[:3] {
 		n.set(func(n *fakeNode) { n.forges = true })
@@ -201,6 +209,7 @@ func TestWrongEntriesArePassedOver(t *testing.T) {
 }
 
 func TestActsWaitWhileNobodyAnswers(t *testing.T) {
+	t.Parallel()
 	c := newCouncil(t)
 	for _, n := range c.nodes {
 		n.set(func(n *fakeNode) { n.down = true })
@@ -222,6 +231,7 @@ func TestActsWaitWhileNobodyAnswers(t *testing.T) {
 }
 
 func TestABadRecordDoesNotHoldUpOthers(t *testing.T) {
+	t.Parallel()
 	c := newCouncil(t)
 	c.bad = "form-7"
 	c.nodes[3].set(func(n *fakeNode) { n.down = true })
@@ -250,6 +260,7 @@ func TestABadRecordDoesNotHoldUpOthers(t *testing.T) {
 
 // What one node says alone puts no record aside.
 func TestOneNodeAloneRefusesNothing(t *testing.T) {
+	t.Parallel()
 	c := newCouncil(t)
 	for _, n := range c.nodes[1:] {
 		n.set(func(n *fakeNode) { n.down = true })
@@ -266,6 +277,7 @@ func TestOneNodeAloneRefusesNothing(t *testing.T) {
 
 // A node that takes and forgets is asked no second time before the others were.
 func TestWhatIsForgottenIsSentAgain(t *testing.T) {
+	t.Parallel()
 	c := newCouncil(t)
 	c.nodes[0].set(func(n *fakeNode) { n.drops = true })
 	l := c.open("")
@@ -274,28 +286,32 @@ func TestWhatIsForgottenIsSentAgain(t *testing.T) {
 }
 
 func TestAnIdOfAnotherGatewayIsTold(t *testing.T) {
-	c := newCouncil(t)
-	for _, n := range c.nodes {
-		n.set(func(n *fakeNode) { n.down = true })
-	}
-	l := c.open("")
-	l.put("form-1", "form-2")
-	c.by(submission("form-1")) // another commitment under the same id
-	for _, n := range c.nodes {
-		n.set(func(n *fakeNode) { n.down = false })
-	}
-	l.reaches("complete", "form-2")
-	eventually(t, "the conflict is shown", func() bool {
-		var page struct{ Items []evidence.RecordView }
-		l.must("GET", "/api/evidence/records", nil, &page)
-		return slices.ContainsFunc(page.Items, func(r evidence.RecordView) bool { return r.ID == "form-1" && r.State == "refused" })
+	t.Parallel()
+	qiongtest.Databases(t, func(t *testing.T, database string) {
+		c := newCouncil(t)
+		for _, n := range c.nodes {
+			n.set(func(n *fakeNode) { n.down = true })
+		}
+		l := c.open("", "house.database", database)
+		l.put("form-1", "form-2")
+		c.by(submission("form-1")) // another commitment under the same id
+		for _, n := range c.nodes {
+			n.set(func(n *fakeNode) { n.down = false })
+		}
+		l.reaches("complete", "form-2")
+		eventually(t, "the conflict is shown", func() bool {
+			var page struct{ Items []evidence.RecordView }
+			l.must("GET", "/api/evidence/records", nil, &page)
+			return slices.ContainsFunc(page.Items, func(r evidence.RecordView) bool { return r.ID == "form-1" && r.State == "refused" })
+		})
+		r, _ := newRecord("form-1")
+		wantErr(t, l.do(l.operator, "POST", "/api/evidence/records", put(r), nil), errs.Conflict, evidence.CodeTaken, "records[0].id")
 	})
-	r, _ := newRecord("form-1")
-	wantErr(t, l.do(l.operator, "POST", "/api/evidence/records", put(r), nil), errs.Conflict, evidence.CodeTaken, "records[0].id")
 }
 
 // A house that was away reads what it has missed, in steps, also where a node has signed only the newest checkpoint.
 func TestAHouseThatWasAwayCatchesUp(t *testing.T) {
+	t.Parallel()
 	c := newCouncil(t)
 	c.nodes[2].set(func(n *fakeNode) { n.away = true })
 	c.nodes[3].set(func(n *fakeNode) { n.away = true })
@@ -327,6 +343,7 @@ func TestAHouseThatWasAwayCatchesUp(t *testing.T) {
 
 // A node that has lost its log, and shows less than it had signed, is named, and heard again when it has caught up.
 func TestANodeThatShrankIsNamed(t *testing.T) {
+	t.Parallel()
 	c := newCouncil(t)
 	l := c.open("")
 	l.put("form-1")
@@ -349,6 +366,7 @@ func TestANodeThatShrankIsNamed(t *testing.T) {
 
 // Where the house's own database was rewritten, that is what is named, and nothing more is put behind it.
 func TestARewrittenHouseIsNamed(t *testing.T) {
+	t.Parallel()
 	c := newCouncil(t)
 	l := c.open("")
 	l.put("form-1")
@@ -372,6 +390,7 @@ func TestARewrittenHouseIsNamed(t *testing.T) {
 
 // An agency replaces its key: the file of keys is read again while the house runs.
 func TestKeysAreReadAgain(t *testing.T) {
+	t.Parallel()
 	c := newCouncil(t)
 	l := c.open("")
 	l.put("form-1")

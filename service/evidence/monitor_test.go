@@ -52,6 +52,7 @@ func (w *watchman) look(url string, more ...string) (string, error) {
 }
 
 func TestAMonitorSeesAHonestLog(t *testing.T) {
+	t.Parallel()
 	l := open(t, "", nil)
 	w := newWatchman(l)
 	l.put("form-1", "form-2")
@@ -72,6 +73,7 @@ func TestAMonitorSeesAHonestLog(t *testing.T) {
 }
 
 func TestAMonitorNamesALogThatWasSetBack(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		put  []string
 		code string
@@ -143,6 +145,7 @@ func notes(t *testing.T, text []byte) (all []*receipt.Note) {
 }
 
 func TestAMonitorHoldsALogToItsKeys(t *testing.T) {
+	t.Parallel()
 	l, other := open(t, "", nil), open(t, "", nil)
 	w := newWatchman(l)
 	other.put("form-1")

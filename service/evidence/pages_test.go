@@ -30,6 +30,7 @@ func (l *lab) page(c *client.Client, path string) (int, string) {
 }
 
 func TestPages(t *testing.T) {
+	t.Parallel()
 	c := newCouncil(t)
 	c.bad = "form-2"
 	c.nodes[3].set(func(n *fakeNode) { n.lies = true })

@@ -62,6 +62,7 @@ func (l *lab) anchorings() (v struct{ Items []evidence.AnchoringView }) {
 }
 
 func TestCheckpointsAreAnchoredOutward(t *testing.T) {
+	t.Parallel()
 	var mu sync.Mutex
 	var posted []string
 	overHTTP := &memoryChain{}
@@ -149,23 +150,27 @@ func TestCheckpointsAreAnchoredOutward(t *testing.T) {
 
 // A target that is away holds up nothing, is shown, and has the newest checkpoint when it is back.
 func TestATargetThatIsAway(t *testing.T) {
-	chain := &memoryChain{away: true}
-	l := open(t, "", map[string]string{"evidence.publish": "chain:main", "evidence.publish-every": "1s"}, withChain(chain))
-	l.put("form-1")
-	l.reaches("complete", "form-1")
-	eventually(t, "tries", func() bool { a := l.anchorings().Items; return len(a) == 1 && a[0].Tried >= 2 && !a[0].Done })
-	contains(t, l.anchorings().Items[0].Answer, "the chain is away")
-	l.put("form-2")
-	chain.mu.Lock()
-	chain.away = false
-	chain.mu.Unlock()
-	eventually(t, "the anchoring", func() bool { a := l.anchorings().Items; return a[0].Done && a[0].Size == 2 })
-	if len(chain.notes) != 1 {
-		t.Errorf("%d notes", len(chain.notes))
-	}
+	t.Parallel()
+	qiongtest.Databases(t, func(t *testing.T, database string) {
+		chain := &memoryChain{away: true}
+		l := open(t, "", map[string]string{"house.database": database, "evidence.publish": "chain:main", "evidence.publish-every": "1s"}, withChain(chain))
+		l.put("form-1")
+		l.reaches("complete", "form-1")
+		eventually(t, "tries", func() bool { a := l.anchorings().Items; return len(a) == 1 && a[0].Tried >= 2 && !a[0].Done })
+		contains(t, l.anchorings().Items[0].Answer, "the chain is away")
+		l.put("form-2")
+		chain.mu.Lock()
+		chain.away = false
+		chain.mu.Unlock()
+		eventually(t, "the anchoring", func() bool { a := l.anchorings().Items; return a[0].Done && a[0].Size == 2 })
+		if len(chain.notes) != 1 {
+			t.Errorf("%d notes", len(chain.notes))
+		}
+	})
 }
 
 func TestTargetsAreHeldToTheirForm(t *testing.T) {
+	t.Parallel()
 	for _, bad := range []string{"file:", "ftp://host", "chain:other", "moon+http://host", "http://", "nonsense"} {
 		err := openErr(t, t.TempDir()+"/data", map[string]string{"evidence.publish": bad})
 		wantErr(t, err, errs.Invalid, "", "evidence.publish")
@@ -180,6 +185,7 @@ func TestTargetsAreHeldToTheirForm(t *testing.T) {
 // One house witnesses the log of another, whose receipts then bear its signature too. Where the log is set back, the
 // witness refuses, and the house names it.
 func TestAnotherHouseWitnesses(t *testing.T) {
+	t.Parallel()
 	first := open(t, "", map[string]string{"evidence.origin": "first.example", "evidence.name": "first"})
 	keys := filepath.Join(t.TempDir(), "first.pem")
 	if err := os.WriteFile(keys, first.trust().Marshal(), 0o600); err != nil {
@@ -236,6 +242,7 @@ func TestAnotherHouseWitnesses(t *testing.T) {
 
 // A witness that has lost its memory is none.
 func TestAWitnessMayNotForget(t *testing.T) {
+	t.Parallel()
 	keys := someTrust(t)
 	set := map[string]string{"evidence.witness": keys}
 	l := open(t, "", set)
