@@ -116,7 +116,7 @@ func (f *follower) listen(ctx context.Context, n *peer) {
 			continue
 		}
 		known = false
-		pause = min(max(2*pause, 200*time.Millisecond), 3*time.Second)
+		pause = min(max(2*pause, 200*time.Millisecond), time.Second)
 		if errs.KindOf(err) == errs.Invalid {
 			f.quiet.warn("a node does not serve the council's log", "node", n.url, err)
 			pause = max(pause, time.Second)

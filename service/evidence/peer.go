@@ -64,8 +64,12 @@ func (n *peer) whose() string {
 	return n.name
 }
 
-// submit hands a transaction to the node. An error of kind Invalid says that the node will not have it.
-func (n *peer) submit(ctx context.Context, tx []byte) error {
+// submit hands a transaction to the node. An error of kind Invalid says that the node will not have it. A node that does
+// not answer in time counts as down until it is heard again.
+func (n *peer) submit(ctx context.Context, tx []byte, limit time.Duration) error {
+	life := ctx
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, n.url+"/submit", bytes.NewReader(tx))
 	if err != nil {
 		return err
@@ -73,7 +77,11 @@ func (n *peer) submit(ctx context.Context, tx []byte) error {
 	req.Header.Set("Content-Type", "application/octet-stream")
 	res, err := n.http.Do(req)
 	if err != nil {
-		return errs.Wrap(err, errs.Unavailable, "节点没有应答", "the node does not answer")
+		err = errs.Wrap(err, errs.Unavailable, "节点没有应答", "the node does not answer")
+		if life.Err() == nil {
+			n.heard(err, time.Time{})
+		}
+		return err
 	}
 	defer res.Body.Close()
 	text, _ := io.ReadAll(io.LimitReader(res.Body, 4096))

@@ -11,11 +11,13 @@ import (
 )
 
 const (
-	again     = 3 * time.Second // after which a record is sent again that the log does not have
-	maxTx     = 768 << 10       // bytes of a transaction, below the council's limit
-	maxFlight = 20_000          // records that were sent and are not in the log yet
+	again     = 3 * time.Second  // after which a record is sent again that the log does not have, where the log stands still
+	anyway    = 30 * time.Second // and where the log grows: those before it may take this long
+	maxTx     = 768 << 10        // bytes of a transaction, below the council's limit
+	maxFlight = 10_000           // records that were sent and are not in the log yet
 	sendLimit = 10 * time.Second
-	patience  = 10 * time.Second // before it is said that nothing can be sent: nodes that start with the house take a while
+	hungLimit = 400 * time.Millisecond // after which another node is asked, where there is one
+	patience  = 10 * time.Second       // before it is said that nothing can be sent: nodes that start with the house take a while
 )
 
 // Put implements orderer: the records wait in the table until the council has ordered them.
@@ -64,6 +66,8 @@ type sender struct {
 	f       *follower
 	next    int                  // whose turn it is to be asked
 	sent    map[string]time.Time // when, of what was sent and is not in the log yet
+	size    uint64               // of the log when it was looked at last
+	grown   time.Time            // when it was seen to have grown
 	failing time.Time            // since when nothing could be sent; zero where that went well
 }
 
@@ -71,6 +75,9 @@ type sender struct {
 func (s *sender) round(ctx context.Context) error {
 	still, at := make(map[string]time.Time, len(s.sent)), position{}
 	defer func() { s.sent = still }()
+	if size := s.f.x.log.Last().Size; size != s.size {
+		s.size, s.grown = size, time.Now()
+	}
 	for len(still) < maxFlight {
 		records, next, err := s.f.x.store.waiting(ctx, at, 1000)
 		if err != nil || len(records) == 0 {
@@ -79,7 +86,7 @@ func (s *sender) round(ctx context.Context) error {
 		at = next
 		due := slices.DeleteFunc(records, func(r ledger.Submission) bool {
 			when, is := s.sent[r.ID]
-			if is = is && time.Since(when) < again; is {
+			if is = is && s.underway(when); is {
 				still[r.ID] = when
 			}
 			return is
@@ -96,6 +103,13 @@ func (s *sender) round(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// underway reports whether what was sent then is still to be waited for. While the log grows its turn comes: what is sent
+// twice is work that nobody needs, when there is most of it.
+func (s *sender) underway(sent time.Time) bool {
+	since := time.Since(sent)
+	return since < again || since < anyway && time.Since(s.grown) < again
 }
 
 // submit sends records to a node, or to the next ones where it does not take them. Where the council will not have them,
@@ -130,8 +144,12 @@ func (s *sender) offer(ctx context.Context, tx []byte) (err error) {
 	s.next++
 	slices.SortStableFunc(nodes, func(a, b *peer) int { return down(a) - down(b) })
 	refused, enough := 0, min(len(f.x.council())-f.quorum()+1, len(f.nodes))
-	for _, n := range nodes {
-		answer := n.submit(ctx, tx)
+	for i, n := range nodes {
+		limit := sendLimit
+		if i+1 < len(nodes) && down(nodes[i+1]) == 0 {
+			limit = hungLimit
+		}
+		answer := n.submit(ctx, tx, limit)
 		if answer == nil || ctx.Err() != nil {
 			return answer
 		}
