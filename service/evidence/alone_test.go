@@ -510,6 +510,11 @@ func houseProcess() {
 	fmt.Println("error", <-done)
 }
 
+// noteOf returns the note in the original of a stamped paper.
+func noteOf(original []byte) string {
+	return string(original[bytes.LastIndexByte(original, ':')+2 : len(original)-3])
+}
+
 // Killed at any moment, a house forgets no act and records none twice.
 func TestKillsLoseAndDoubleNothing(t *testing.T) {
 	t.Parallel()
@@ -570,12 +575,19 @@ func TestKillsLoseAndDoubleNothing(t *testing.T) {
 	var proofs []qiong.Proof
 	eventually(t, "a complete receipt of every act", func() bool {
 		proofs = l.proofs("paper")
-		return len(proofs) >= len(accepted) && !slices.ContainsFunc(proofs, func(p qiong.Proof) bool { return !p.Complete })
+		there := map[string]bool{}
+		for _, p := range proofs {
+			there[noteOf(p.Original)] = true
+			if !p.Complete {
+				return false
+			}
+		}
+		return !slices.ContainsFunc(accepted, func(note string) bool { return !there[note] })
 	})
 	var all []string
 	for _, p := range proofs {
 		verify(t, l.trust(), p.Receipt, p.Original)
-		all = append(all, string(p.Original[bytes.LastIndexByte(p.Original, ':')+2:len(p.Original)-3]))
+		all = append(all, noteOf(p.Original))
 	}
 	records = len(all)
 	slices.Sort(all)

@@ -2,6 +2,7 @@ package evidence_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -132,10 +133,10 @@ func (n *fakeNode) reset() {
 		n.c.t.Fatal(err)
 	}
 	n.c.t.Cleanup(func() { _ = db.Close() })
-	if err := db.Migrate(n.c.t.Context(), "tlog", tlog.Tables()); err != nil {
+	if err := db.Migrate(context.Background(), "tlog", tlog.Tables()); err != nil {
 		n.c.t.Fatal(err)
 	}
-	log, err := tlog.Open(n.c.t.Context(), db, fakeOrigin)
+	log, err := tlog.Open(context.Background(), db, fakeOrigin)
 	if err != nil {
 		n.c.t.Fatal(err)
 	}
@@ -160,7 +161,7 @@ func (n *fakeNode) follow() {
 	if n.down || n.away || at >= len(n.c.ordered) {
 		return
 	}
-	if _, err := n.log.Append(n.c.t.Context(), time.Now(), n.c.ordered[at:], nil); err != nil {
+	if _, err := n.log.Append(context.Background(), time.Now(), n.c.ordered[at:], nil); err != nil {
 		n.c.t.Error(err)
 		return
 	}
@@ -172,13 +173,13 @@ func (n *fakeNode) sign() {
 	c := n.log.Last()
 	if n.lies {
 		c.Root = merkle.LeafHash([]byte("lie"))
-		if _, err := n.db.Exec(n.c.t.Context(), sqldb.Durable, "UPDATE log_checkpoint SET root = $1 WHERE size = $2", c.Root[:], int64(c.Size)); err != nil {
+		if _, err := n.db.Exec(context.Background(), sqldb.Durable, "UPDATE log_checkpoint SET root = $1 WHERE size = $2", c.Root[:], int64(c.Size)); err != nil {
 			n.c.t.Error(err)
 		}
 	}
 	s, err := n.signer.Cosign(c, time.Now())
 	if err == nil {
-		err = n.db.Write(n.c.t.Context(), sqldb.Durable, func(tx *sqldb.Tx) error { return n.log.Cosigned(n.c.t.Context(), tx, c.Size, s) })
+		err = n.db.Write(context.Background(), sqldb.Durable, func(tx *sqldb.Tx) error { return n.log.Cosigned(context.Background(), tx, c.Size, s) })
 	}
 	if err != nil {
 		n.c.t.Error(err)

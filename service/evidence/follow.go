@@ -261,6 +261,9 @@ func (f *follower) late(ctx context.Context, c receipt.Checkpoint, s receipt.Sig
 		return err
 	}
 	if own != c.Root {
+		if f.foreign.Load() != nil || !f.sound(ctx) {
+			return nil // it is this house that has another log
+		}
 		return f.accuse(ctx, c, s)
 	}
 	_, err = f.x.log.At(ctx, c.Size)
@@ -271,6 +274,26 @@ func (f *follower) late(ctx context.Context, c receipt.Checkpoint, s receipt.Sig
 		return err
 	}
 	return f.x.host.DB.Write(ctx, sqldb.Relaxed, func(tx *sqldb.Tx) error { return f.x.log.Cosigned(ctx, tx, c.Size, s) })
+}
+
+// sound reports whether the log here is still what a quorum has signed.
+func (f *follower) sound(ctx context.Context) bool {
+	note, err := f.x.log.Newest(ctx)
+	if err == nil {
+		_, err = f.x.trust().Verify(note)
+	}
+	if errs.As(err).Code != receipt.CodeSignature {
+		return err == nil
+	}
+	f.renounce(note.Checkpoint.Size)
+	return false
+}
+
+// renounce says that the log here was rewritten within its first entries; nothing more is put behind it.
+func (f *follower) renounce(size uint64) {
+	f.foreign.Store(errs.Newf(errs.Internal, "本系统的日志在第 %d 条以内与理事会签署的不同：数据库被改写",
+		"the log of this house differs from what the council has signed within its first %d entries: its database was rewritten", size).WithCode(tlog.CodeRewritten))
+	f.x.host.Log.Error("the log here was rewritten; nothing more is taken in", "size", size)
 }
 
 // accuse says that an agency has signed a root that is not the one a quorum has signed, and keeps what proves it.
@@ -401,9 +424,7 @@ func (f *follower) isForeign(ctx context.Context, n *peer, c receipt.Checkpoint)
 	if err != nil || merkle.VerifyConsistency(own.Size, c.Size, theirs.Root(), c.Root, proof) != nil {
 		return false
 	}
-	e := errs.Newf(errs.Internal, "本系统的日志在第 %d 条以内与理事会签署的不同：数据库被改写", "the log of this house differs from what the council has signed within its first %d entries: its database was rewritten", own.Size).WithCode(tlog.CodeRewritten)
-	f.foreign.Store(e)
-	f.x.host.Log.Error("the log here was rewritten; nothing more is taken in", "size", own.Size, "root", own.Root, "council", theirs.Root())
+	f.renounce(own.Size)
 	return true
 }
 

@@ -66,7 +66,6 @@ type StatusView struct {
 	Problem string       `json:"problem,omitempty" doc:"为何现在不能排序 / why nothing can be ordered at the moment"`
 	// Wrong roots that were signed, newest first, at most 20.
 	Contradictions []ContradictionView `json:"contradictions,omitempty" doc:"与日志不符而被签署的根，最新的在前，至多 20 个 / wrong roots that were signed"`
-	Anchorings     []AnchoringView     `json:"anchorings,omitempty" doc:"每个目标最近一次对外锚定 / the latest anchoring at each target"`
 }
 
 // ContradictionView is a signed root that is not the log's. The note proves who signed it.
@@ -138,10 +137,7 @@ func (x *Evidence) status(ctx context.Context, l lang.Lang) (StatusView, error) 
 	if err := x.orderer.Ready(); err != nil {
 		v.Problem = errs.As(err).In(l)
 	}
-	if v.Contradictions, err = x.store.contradictions(ctx, 20); err != nil {
-		return v, err
-	}
-	v.Anchorings, err = x.store.anchorings(ctx, x.cfg.Publish)
+	v.Contradictions, err = x.store.contradictions(ctx, 20)
 	return v, err
 }
 

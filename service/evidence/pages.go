@@ -67,6 +67,10 @@ func (x *Evidence) logPage(w http.ResponseWriter, r *http.Request, p pages.Page,
 	if err != nil {
 		return err
 	}
+	anchorings, err := x.store.anchorings(r.Context(), x.cfg.Publish)
+	if err != nil {
+		return err
+	}
 	records, err := x.latest(r.Context(), p)
 	if err != nil {
 		return err
@@ -74,12 +78,13 @@ func (x *Evidence) logPage(w http.ResponseWriter, r *http.Request, p pages.Page,
 	p.Title, p.At, p.Script = p.Say("日志与部门", "Log and agencies"), "log", "/evidence/live.js"
 	data := struct {
 		pages.Page
-		Status  StatusView
-		Council bool
-		Signers []signerRow
-		Records []recordRow
-		Clock   func(beijing.Time) string
-	}{Clock: func(t beijing.Time) string { return pages.Clock(int64(t)) }, Page: p, Status: v, Council: len(x.cfg.Nodes) > 0, Records: records}
+		Status     StatusView
+		Council    bool
+		Signers    []signerRow
+		Records    []recordRow
+		Anchorings []AnchoringView
+		Clock      func(beijing.Time) string
+	}{Clock: func(t beijing.Time) string { return pages.Clock(int64(t)) }, Page: p, Status: v, Council: len(x.cfg.Nodes) > 0, Records: records, Anchorings: anchorings}
 	for _, s := range v.Signers {
 		row := signerRow{Name: s.Name, Key: s.Key, Size: s.Size, Problem: s.Problem}
 		switch {

@@ -58,7 +58,7 @@ func (x *Evidence) target(text string, chains map[string]Chain) (anchor, error) 
 	if !found {
 		kind, address = "", text
 	}
-	if u, err := url.Parse(address); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+	if u, err := url.Parse(address); err != nil || u.Host == "" || u.User != nil || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, bad("须为 file:路径、http(s) 地址、house+http(s) 地址、chain+http(s) 地址或 chain:名称",
 			"must be file:PATH, an http(s) URL, house+ or chain+ with such a URL, or chain:NAME")
 	}
