@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -57,9 +58,14 @@ func beChild(dir string, mode ...string) int {
 	fmt.Print("without an end of line")
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	if stubborn {
-		select {}
+		time.Sleep(time.Hour) // a bare select would be a deadlock, and an end
 	}
 	return 0
+}
+
+// plainEnv is the environment without what tells tests of servers, which is no setting of a house.
+func plainEnv() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "QIONG_") })
 }
 
 // flock waits for the lock, which its holder's end gives back.
@@ -176,7 +182,7 @@ func TestAChildDiesWithAHouseThatIsKilled(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			dir := t.TempDir()
 			cmd := exec.Command(os.Args[0], "up", "--listen", "127.0.0.1:0", "--data", filepath.Join(dir, "data"))
-			cmd.Env = append(os.Environ(), "TEST_CHILD="+dir, "TEST_CHILD_MODE="+mode)
+			cmd.Env = append(plainEnv(), "TEST_CHILD="+dir, "TEST_CHILD_MODE="+mode)
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
@@ -215,7 +221,7 @@ func refuses(t *testing.T, s *qiong.Service, words string) {
 	t.Helper()
 	var out, errout bytes.Buffer
 	code := house.Execute(t.Context(), []*qiong.Service{s}, nil, &qiong.Console{Out: &out, Err: &errout},
-		[]string{"--lang", "en", "up", "--listen", "127.0.0.1:0", "--data", filepath.Join(t.TempDir(), "data")}, os.Environ())
+		[]string{"--lang", "en", "up", "--listen", "127.0.0.1:0", "--data", filepath.Join(t.TempDir(), "data")}, plainEnv())
 	if code == 0 || !strings.Contains(errout.String(), words) {
 		t.Errorf("exit %d: %s", code, &errout)
 	}
