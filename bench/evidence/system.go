@@ -73,7 +73,7 @@ func (s *system) start(ctx context.Context, flags []string) (err error) {
 			err = errors.Join(err, s.stop())
 		}
 	}()
-	if s.Program, err = program.StartIn(ctx, s.dir, flags...); err != nil {
+	if s.Program, err = program.StartIn(ctx, s.dir, "up", flags...); err != nil {
 		return err
 	}
 	agency, err := s.As(ctx, "agency")

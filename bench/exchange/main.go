@@ -98,8 +98,8 @@ type house struct {
 	key              *gm.PrivateKey
 }
 
-// start runs a house whose target is a folder where it delivers, or an interface that nobody serves.
-func start(ctx context.Context, delivers bool) (*house, error) {
+// start runs a house, or one service of it, whose target is a folder where it delivers, or an interface that nobody serves.
+func start(ctx context.Context, command string, delivers bool) (*house, error) {
 	dir, err := os.MkdirTemp("", "qiong-bench-")
 	if err != nil {
 		return nil, err
@@ -127,7 +127,7 @@ func start(ctx context.Context, delivers bool) (*house, error) {
 	if err := ring.Trust("exchange.province", h.key.PublicKey()); err != nil {
 		return nil, err
 	}
-	if h.Program, err = program.StartIn(ctx, dir, "--exchange.feeds", filepath.Join(dir, "feeds")); err != nil {
+	if h.Program, err = program.StartIn(ctx, dir, command, "--exchange.feeds", filepath.Join(dir, "feeds")); err != nil {
 		return nil, err
 	}
 	if h.agency, err = h.As(ctx, "agency"); err == nil {
@@ -164,7 +164,7 @@ func (h *house) send(ctx context.Context, id string, records int64, open func() 
 // intake measures one file; delivered says whether until the target has it.
 func intake(delivered bool) func(context.Context, int64) (measure.Sample, error) {
 	return func(ctx context.Context, records int64) (s measure.Sample, err error) {
-		h, err := start(ctx, delivered)
+		h, err := start(ctx, "up", delivered)
 		if err != nil {
 			return s, err
 		}
@@ -203,7 +203,7 @@ func join(err, other error) error {
 
 // large sends a file of about size bytes, and returns what memory it took.
 func large(ctx context.Context, size int64) (string, error) {
-	h, err := start(ctx, false)
+	h, err := start(ctx, "exchange", false)
 	if err != nil {
 		return "", err
 	}
@@ -236,7 +236,7 @@ func large(ctx context.Context, size int64) (string, error) {
 		return "", err
 	}
 	took := time.Since(began)
-	return fmt.Sprintf("A file of %.1f GB (%d records) was accepted in %.0f s; private memory of the house (anonymous, sampled every 50 ms) %d MiB before, %d MiB at its highest.",
+	return fmt.Sprintf("A file of %.1f GB (%d records) was accepted in %.0f s; private memory of the process (qiong exchange, anonymous, sampled every 50 ms) %d MiB before, %d MiB at its highest.",
 		float64(bytesOf(records))/1e9, records, took.Seconds(), before>>20, highest>>20), nil
 }
 

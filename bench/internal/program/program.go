@@ -46,28 +46,20 @@ var (
 
 // Start runs `qiong up` with further flags, on any free port, in a new folder.
 func Start(ctx context.Context, flags ...string) (*Program, error) {
-	dir, err := os.MkdirTemp("", "qiong-bench-")
-	if err != nil {
-		return nil, err
-	}
-	return StartIn(ctx, dir, flags...)
+	return StartCommand(ctx, "up", flags...)
 }
 
 // StartCommand is Start for another command than up: one service by itself.
-func StartCommand(ctx context.Context, service string, flags ...string) (*Program, error) {
+func StartCommand(ctx context.Context, command string, flags ...string) (*Program, error) {
 	dir, err := os.MkdirTemp("", "qiong-bench-")
 	if err != nil {
 		return nil, err
 	}
-	return start(ctx, dir, service, flags)
+	return StartIn(ctx, dir, command, flags...)
 }
 
 // StartIn does so in a folder, whose data are in the folder data within; the folder goes with the program.
-func StartIn(ctx context.Context, dir string, flags ...string) (*Program, error) {
-	return start(ctx, dir, "up", flags)
-}
-
-func start(ctx context.Context, dir, command string, flags []string) (*Program, error) {
+func StartIn(ctx context.Context, dir, command string, flags ...string) (*Program, error) {
 	p := &Program{dir: dir}
 	args := append([]string{command, "--lang", "en", "--listen", "127.0.0.1:0", "--data", filepath.Join(dir, "data"), "--house.log-level", "error"}, flags...)
 	p.cmd = exec.Command(Path, args...)
