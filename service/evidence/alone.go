@@ -260,7 +260,8 @@ func (a *alone) order(ctx context.Context, txs [][]byte) (uint64, error) {
 	return grown, a.cosign(ctx)
 }
 
-// cosign signs the newest checkpoint, as of the next whole second: what is signed existed by then. The signature can be made again, so it need not be durable.
+// cosign signs the newest checkpoint, as of the next whole second: what is signed existed by then. The signature can be
+// made again, so it need not be durable.
 func (a *alone) cosign(ctx context.Context) error {
 	c := a.ledger.Log().Last()
 	if c.Size == 0 {
