@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"unicode/utf8"
 
-	"github.com/qiongdev/qiong/kit/errs"
 	"github.com/qiongdev/qiong/kit/strictjson"
 )
 
@@ -203,12 +202,4 @@ func (p *Parser) field(row []byte, at int) (text []byte, next int, err error) {
 		i++
 	}
 	return nil, 0, bad(CodeSyntax, at, "引号未闭合", "a quote is never closed")
-}
-
-// offset adds what stands before a part to the offset of an error within it.
-func offset(err error, before int) error {
-	if e := errs.As(err); e.HasOffset {
-		return e.WithOffset(e.Offset + int64(before))
-	}
-	return err
 }

@@ -167,13 +167,3 @@ func (p *Policy) approver(name string) (*gm.PublicKey, error) {
 	}
 	return nil, badPolicy("signatures", "签署者无权批准策略", "a signer may not approve policies")
 }
-
-// sortedNames returns the names of a map in order.
-func (p *Policy) sortedNames(m map[string][]byte) []string {
-	names := make([]string, 0, len(m))
-	for n := range m {
-		names = append(names, n)
-	}
-	sort.Strings(names)
-	return names
-}

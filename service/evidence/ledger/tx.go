@@ -5,6 +5,8 @@ import (
 	"crypto"
 	"encoding/base64"
 	"encoding/json"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/qiongdev/qiong/kit/beijing"
@@ -94,7 +96,7 @@ func NewPolicyChange(p *Policy, signatures map[string][]byte) ([]byte, error) {
 		return nil, err
 	}
 	var all []signature
-	for _, m := range p.sortedNames(signatures) {
+	for _, m := range slices.Sorted(maps.Keys(signatures)) {
 		all = append(all, signature{m, signatures[m]})
 	}
 	return marshalTx(kindPolicy, all, body), nil

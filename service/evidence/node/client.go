@@ -22,9 +22,6 @@ func NewClient(address string, l lang.Lang) *Client {
 	return &Client{client.Client{URL: strings.TrimSuffix(address, "/"), Lang: l}}
 }
 
-// URL returns the node's address.
-func (c *Client) URL() string { return c.http.URL }
-
 const askFor = 10 * time.Second
 
 func (c *Client) ask(ctx context.Context, method, path string, body io.Reader, out any) error {
