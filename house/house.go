@@ -32,6 +32,7 @@ import (
 	"github.com/qiongdev/qiong/kit/httpapi/idem"
 	"github.com/qiongdev/qiong/kit/keys"
 	"github.com/qiongdev/qiong/kit/label"
+	"github.com/qiongdev/qiong/kit/leak"
 	"github.com/qiongdev/qiong/kit/outbox"
 	"github.com/qiongdev/qiong/kit/saga/barrier"
 	"github.com/qiongdev/qiong/kit/saga/engine"
@@ -340,19 +341,22 @@ func (h *House) Run(ctx context.Context) (err error) {
 	sagas, endSagas := context.WithCancel(life)
 	defer endSagas()
 	server := httpapi.NewServer("", h.handler(), h.telemetry.Log)
-	g.Go(func() error {
+	g.Go(func() error { // unlabelled: goroutines of connections would inherit its labels
 		if err := server.Serve(h.listener); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("http: %w", err)
 		}
 		return nil
 	})
-	g.Go(func() error { return h.audit.Run(life) })
-	g.Go(func() error { return h.audit.Watch(life, auditCheck) })
+	audits := h.telemetry.Labels.Task(leak.Job, "house.audit", "house")
+	g.Go(func() error { return audits.Run(life, h.audit.Run) })
+	g.Go(func() error {
+		return audits.Run(life, func(ctx context.Context) error { return h.audit.Watch(ctx, auditCheck) })
+	})
 	for _, r := range h.rooms {
 		h.runRoom(life, sagas, g, r)
 	}
-	h.every(life, g, "house.tokens", time.Hour, h.tokens.Store.(*tokens).clean)
-	h.every(life, g, "house.audit", time.Hour, h.audit.Keep)
+	h.every(life, g, "house", "tokens", time.Hour, h.tokens.Store.(*tokens).clean)
+	h.every(life, g, "house", "audit", time.Hour, h.audit.Keep)
 	h.ready.Store(true)
 	go settle()
 	select {
@@ -390,39 +394,45 @@ func (h *House) drain(server *http.Server) {
 	}
 }
 
-// runRoom runs what belongs to a service: its message table, its sagas, its consumers, its jobs, itself.
+// runRoom runs what belongs to a service: its message table, its sagas, its consumers, its jobs, itself. Each runs under
+// labels of its own, so that a leak can be traced to it.
 func (h *House) runRoom(ctx, sagas context.Context, g *errgroup.Group, r *room) {
 	name := r.service.Name
-	run := func(ctx context.Context, what string, f func(context.Context) error) {
+	labels := h.telemetry.Labels
+	run := func(ctx context.Context, what string, task *leak.Task, f func(context.Context) error) {
 		g.Go(func() error {
-			if err := f(ctx); err != nil {
+			if err := task.Run(ctx, f); err != nil {
 				return fmt.Errorf("%s: %s: %w", name, what, err)
 			}
 			return nil
 		})
 	}
 	if r.host.Box != nil {
-		run(ctx, "relay", r.host.Box.Run)
+		run(ctx, "relay", labels.Task(leak.Job, name+".relay", name), r.host.Box.Run)
 	}
 	if r.host.Sagas != nil {
-		run(sagas, "sagas", r.host.Sagas.Run)
+		run(sagas, "sagas", labels.Task(leak.Job, name+".sagas", name), r.host.Sagas.Run)
 	}
 	_, jobs := r.host.Registered()
 	for consumer, c := range byConsumer(h.subscriptions(r)) {
+		task := labels.Task(leak.Consumer, consumer, name)
 		in := &outbox.Inbox{Consumer: consumer, DB: r.host.DB, Bus: h.bus, Now: r.host.Now, Log: r.host.Log, Handle: c.handle, Rows: c.rows, Clearance: c.clearance,
-			Context: func(ctx context.Context, m outbox.Message) context.Context { return telemetry.Extract(ctx, m.Trace) }}
-		run(ctx, "consumer "+consumer, in.Run)
+			Context: func(ctx context.Context, m outbox.Message) context.Context {
+				task.Did()
+				return telemetry.Extract(ctx, m.Trace)
+			}}
+		run(ctx, "consumer "+consumer, task, in.Run)
 	}
 	for _, j := range jobs {
-		h.every(ctx, g, name+"."+j.Name, j.Period, j.Run)
+		h.every(ctx, g, name, j.Name, j.Period, j.Run)
 	}
 	for _, c := range r.children {
-		run(ctx, "child "+c.Name, c.run)
+		run(ctx, "child "+c.Name, labels.Task(leak.Job, name+".child."+c.Name, name), c.run)
 	}
 	if r.host.DB != nil {
-		h.every(ctx, g, name+".idempotency", time.Hour, func(ctx context.Context) error { return idem.Clean(ctx, r.host.DB, h.clock.Now()) })
+		h.every(ctx, g, name, "idempotency", time.Hour, func(ctx context.Context) error { return idem.Clean(ctx, r.host.DB, h.clock.Now()) })
 	}
-	run(ctx, "service", r.runner.Run)
+	run(ctx, "service", labels.Task(leak.Service, name, name), r.runner.Run)
 }
 
 // consumer is what the subscriptions of one name come to.
@@ -449,8 +459,10 @@ func byConsumer(subs []qiong.Subscription) map[string]consumer {
 	return m
 }
 
-// every runs f each period; what goes wrong is logged, and tried again a period later.
-func (h *House) every(ctx context.Context, g *errgroup.Group, name string, period time.Duration, f func(context.Context) error) {
+// every runs a service's job f each period; what goes wrong is logged, and tried again a period later.
+func (h *House) every(ctx context.Context, g *errgroup.Group, service, job string, period time.Duration, f func(context.Context) error) {
+	name := service + "." + job
+	task := h.telemetry.Labels.Task(leak.Job, name, service)
 	g.Go(func() error {
 		tick := time.NewTicker(period)
 		defer tick.Stop()
@@ -460,7 +472,7 @@ func (h *House) every(ctx context.Context, g *errgroup.Group, name string, perio
 				return nil
 			case <-tick.C:
 			}
-			if err := f(ctx); err != nil && ctx.Err() == nil {
+			if err := task.Run(ctx, f); err != nil && ctx.Err() == nil {
 				h.telemetry.Log.Error("a job failed", "job", name, "err", err)
 			}
 		}

@@ -3,7 +3,6 @@ package telemetry
 import (
 	"io"
 	"net/http"
-	"runtime/pprof"
 	"strconv"
 	"time"
 
@@ -39,9 +38,10 @@ func (t *Telemetry) Middleware(next http.Handler) http.Handler {
 		route := ""
 		if routes != nil {
 			if _, route = routes.Handler(r); route != "" {
-				ctx = pprof.WithLabels(ctx, pprof.Labels("route", route))
-				pprof.SetGoroutineLabels(ctx)
-				defer pprof.SetGoroutineLabels(r.Context())
+				task := t.Labels.Route(route)
+				ctx = task.Context(ctx)
+				task.Begin()
+				defer task.End(r.Context())
 			}
 		}
 		traced := r.WithContext(ctx)

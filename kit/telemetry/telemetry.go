@@ -25,6 +25,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/qiongdev/qiong/kit/errs"
+	"github.com/qiongdev/qiong/kit/leak"
 )
 
 // Options say what to tell and where.
@@ -43,6 +44,7 @@ type Telemetry struct {
 	Log      *slog.Logger
 	Registry *prometheus.Registry
 	Tracer   trace.Tracer
+	Labels   *leak.Labels // of profiles, under which every request runs
 
 	provider *sdktrace.TracerProvider
 	requests *prometheus.HistogramVec
@@ -66,7 +68,7 @@ func Setup(o Options) (*Telemetry, error) {
 		return nil, err
 	}
 	t := &Telemetry{
-		Log: log, Registry: prometheus.NewRegistry(),
+		Log: log, Registry: prometheus.NewRegistry(), Labels: &leak.Labels{},
 		Tracer: provider.Tracer("github.com/qiongdev/qiong"), provider: provider,
 	}
 	t.register(o)
