@@ -15,6 +15,7 @@ import (
 	"github.com/qiongdev/qiong/kit/auth"
 	"github.com/qiongdev/qiong/kit/errs"
 	"github.com/qiongdev/qiong/kit/httpapi"
+	"github.com/qiongdev/qiong/kit/label"
 	"github.com/qiongdev/qiong/kit/lang"
 	"github.com/qiongdev/qiong/kit/sqldb"
 )
@@ -49,6 +50,12 @@ func (h *House) routes() {
 	h.tokenRoutes()
 	h.accessRoutes()
 	h.auditRoutes()
+	httpapi.Handle(h.api, httpapi.Operation{
+		Method: http.MethodGet, Path: "/api/house/goroutines", ID: "list-goroutines", Tag: "house", Roles: []auth.Role{auth.Operator},
+		Grade: label.L2, Produces: "application/json",
+		Summary: lang.T("列出协程及其归属（qiong leak 所用）", "List goroutines and whose they are (for qiong leak)"),
+		Doc:     lang.T("?profile=leak 只列运行时判定永远阻塞的；同时只采集一次，否则 429", "?profile=leak lists those alone that the runtime finds blocked for ever; one collection at a time, otherwise 429"),
+	}, h.telemetry.Labels.Serve())
 }
 
 func (h *House) handler() http.Handler {
