@@ -47,9 +47,25 @@ type Client struct {
 
 // desk is where one lease is taken: by one at a time, and not twice.
 type desk struct {
-	sync.Mutex
+	turn
 	holder *Holder
 }
+
+// turn is a lock whose waiters leave when their context ends.
+type turn chan struct{}
+
+func newTurn() turn { return make(turn, 1) }
+
+func (t turn) take(ctx context.Context) error {
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (t turn) give() { <-t }
 
 // NewClient returns a client. It asks nobody yet.
 func NewClient(o Options) (*Client, error) {
@@ -149,11 +165,11 @@ func wait(ctx context.Context, d time.Duration) bool {
 
 // TryAcquire takes the lease or says why not; see the codes of this package.
 func (c *Client) TryAcquire(ctx context.Context, lease string) (*Holder, error) {
-	d, err := c.desk(lease)
+	d, err := c.desk(ctx, lease)
 	if err != nil {
 		return nil, err
 	}
-	defer d.Unlock()
+	defer d.give()
 	p, err := c.propose(ctx, lease)
 	if err != nil {
 		return nil, err
@@ -175,20 +191,22 @@ func (c *Client) TryAcquire(ctx context.Context, lease string) (*Holder, error) 
 
 // desk returns where the lease is taken, locked. Voters let a client in while they know it as the holder, so it must not
 // ask while it is one.
-func (c *Client) desk(lease string) (*desk, error) {
+func (c *Client) desk(ctx context.Context, lease string) (*desk, error) {
 	if !ValidName(lease) {
 		return nil, invalid("lease", "不是合法的租约名", "is not the name of a lease")
 	}
 	c.mu.Lock()
 	d := c.desks[lease]
 	if d == nil {
-		d = &desk{}
+		d = &desk{turn: newTurn()}
 		c.desks[lease] = d
 	}
 	c.mu.Unlock()
-	d.Lock()
+	if err := d.take(ctx); err != nil {
+		return nil, err
+	}
 	if d.holder != nil && d.holder.Valid() {
-		d.Unlock()
+		d.give()
 		return nil, errs.New(errs.Conflict, "本进程已持有租约", "this process holds the lease already").WithCode(CodeHeld)
 	}
 	return d, nil
@@ -202,11 +220,11 @@ func (c *Client) Force(ctx context.Context, lease, reason string) (was, is Regis
 	if reason == "" {
 		return was, is, invalid("reason", "须说明原因", "a reason must be given")
 	}
-	d, err := c.desk(lease)
+	d, err := c.desk(ctx, lease)
 	if err != nil {
 		return was, is, err
 	}
-	defer d.Unlock()
+	defer d.give()
 	p, err := c.propose(ctx, lease)
 	if err != nil {
 		return was, is, err

@@ -27,7 +27,7 @@ type Holder struct {
 	stop  context.CancelFunc
 	ended chan struct{} // no renewal is under way any more
 
-	turn   chan struct{} // one request of this holder at a time; guards what follows
+	turn   turn // one request of this holder at a time; guards what follows
 	ballot Ballot
 	seq    uint64
 
@@ -37,7 +37,7 @@ type Holder struct {
 
 // hold returns the holder of what was granted, from the moment on at which it was asked for.
 func (c *Client) hold(lease string, b Ballot, r Register, sent time.Duration) (*Holder, error) {
-	h := &Holder{c: c, lease: lease, epoch: r.Epoch, lost: make(chan struct{}), ended: make(chan struct{}), turn: make(chan struct{}, 1), ballot: b, seq: 1, reg: r}
+	h := &Holder{c: c, lease: lease, epoch: r.Epoch, lost: make(chan struct{}), ended: make(chan struct{}), turn: newTurn(), ballot: b, seq: 1, reg: r}
 	h.ctx, h.stop = context.WithCancel(context.Background())
 	h.until.Store(math.MinInt64)
 	h.extend(sent)
@@ -172,10 +172,10 @@ func (h *Holder) keep() {
 // renew has a majority hear again what it accepted. A voter that was away keeps it then; one that has promised a greater
 // ballot meanwhile, to a candidate that came to nothing, makes a new one necessary.
 func (h *Holder) renew(ctx context.Context) error {
-	if !h.take(ctx) {
-		return ctx.Err()
+	if err := h.turn.take(ctx); err != nil {
+		return err
 	}
-	defer h.give()
+	defer h.turn.give()
 	h.mu.Lock()
 	reg := h.reg
 	h.mu.Unlock()
@@ -195,23 +195,12 @@ func (h *Holder) renew(ctx context.Context) error {
 	return nil
 }
 
-func (h *Holder) take(ctx context.Context) bool {
-	select {
-	case h.turn <- struct{}{}:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-func (h *Holder) give() { <-h.turn }
-
 // change changes the register at this holder's epoch.
 func (h *Holder) change(ctx context.Context, f func(*Register)) error {
-	if !h.take(ctx) {
-		return ctx.Err()
+	if err := h.turn.take(ctx); err != nil {
+		return err
 	}
-	defer h.give()
+	defer h.turn.give()
 	return h.rewrite(ctx, f)
 }
 

@@ -47,7 +47,7 @@ type Voter struct {
 
 // entry is a lease as a voter knows it.
 type entry struct {
-	mu    sync.Mutex
+	turn  turn // held while the disk writes
 	kept  bool // there is a record
 	rec   Record
 	until time.Duration // others than the holder are kept out
@@ -73,7 +73,7 @@ func OpenVoter(ctx context.Context, o VoterOptions) (*Voter, error) {
 	v := &Voter{o: o, entries: make(map[string]*entry, len(records))}
 	now := o.Now()
 	for name, rec := range records {
-		e := &entry{kept: true, rec: rec}
+		e := &entry{turn: newTurn(), kept: true, rec: rec}
 		if rec.Register.held() {
 			e.until = now + rec.Register.ttl()
 		}
@@ -100,8 +100,10 @@ func (v *Voter) Ask(ctx context.Context, replica string, r Request) (Answer, err
 	if err != nil {
 		return Answer{}, err
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
+	if err := e.turn.take(ctx); err != nil {
+		return Answer{}, err
+	}
+	defer e.turn.give()
 	switch r.Kind {
 	case Prepare:
 		return v.prepare(ctx, e, replica, r)
@@ -120,11 +122,11 @@ func (v *Voter) entry(lease string, keep bool) (*entry, error) {
 	switch {
 	case e != nil:
 	case !keep:
-		e = &entry{}
+		e = &entry{turn: newTurn()}
 	case len(v.entries) >= v.o.Max:
 		return nil, errs.New(errs.Full, "租约已达上限", "there are as many leases as may be")
 	default:
-		e = &entry{}
+		e = &entry{turn: newTurn()}
 		v.entries[lease] = e
 	}
 	return e, nil
@@ -201,7 +203,7 @@ type Standing struct {
 }
 
 // List returns what the voter knows, sorted by name.
-func (v *Voter) List() []Standing {
+func (v *Voter) List(ctx context.Context) ([]Standing, error) {
 	v.mu.Lock()
 	entries := make(map[string]*entry, len(v.entries))
 	for name, e := range v.entries {
@@ -210,7 +212,9 @@ func (v *Voter) List() []Standing {
 	v.mu.Unlock()
 	var all []Standing
 	for name, e := range entries {
-		e.mu.Lock()
+		if err := e.turn.take(ctx); err != nil {
+			return nil, err
+		}
 		if e.kept {
 			s := Standing{Lease: name, Record: e.rec}
 			if s.Register.held() {
@@ -218,10 +222,10 @@ func (v *Voter) List() []Standing {
 			}
 			all = append(all, s)
 		}
-		e.mu.Unlock()
+		e.turn.give()
 	}
 	slices.SortFunc(all, func(a, b Standing) int { return strings.Compare(a.Lease, b.Lease) })
-	return all
+	return all, nil
 }
 
 // Peer returns the voter as the client of a replica in the same process asks it.
