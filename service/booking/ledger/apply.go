@@ -52,6 +52,7 @@ func (s *State) apply(sequence uint64, e *Event) error {
 		}
 		slot.quota = e.Quotas
 	case SlotClosed:
+		slot.note = e.Note
 		slot.closed.Store(true)
 	case SlotOver:
 		slot.ended = true

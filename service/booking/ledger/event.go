@@ -187,7 +187,7 @@ func (e *Event) parse(b []byte, bare bool) error {
 	*e = Event{Visitors: visitors}
 	r := reader{b: b, whole: len(b)}
 	if len(b) > 0 {
-		r.bare = bare && Kind(b[0]) != Queued
+		r.bare = bare && Kind(b[0]) != Queued && Kind(b[0]) != SlotClosed
 	}
 	e.Kind = Kind(r.byte())
 	e.At = r.signed()

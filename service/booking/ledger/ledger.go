@@ -167,6 +167,7 @@ type Slot struct {
 	free   [Channels]atomic.Int32 // what may be sold; others read it
 	closed atomic.Bool
 	ended  bool
+	note   string // why it was closed
 
 	pending  Quotas // became free, and goes back on sale later
 	back     int64  // when; 0 while nothing is pending

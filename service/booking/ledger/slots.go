@@ -214,6 +214,14 @@ func (s *State) Retire(now int64, day int32, emit Emit) bool {
 	return there
 }
 
+// At returns the slot of an index; nil where there is none, or no longer. It is for the state's goroutine.
+func (s *State) At(index uint32) *Slot {
+	if int(index) >= len(s.slots) {
+		return nil
+	}
+	return s.slots[index]
+}
+
 // Due calls each for every live slot, in their order. It is for the state's goroutine.
 func (s *State) Due(each func(slot *Slot)) {
 	for _, slot := range s.slots {
@@ -236,3 +244,15 @@ func (s *State) Holds(each func(n Number, until int64)) {
 
 // Ended reports whether the slot's time was found over.
 func (s *Slot) Ended() bool { return s.ended }
+
+// Note returns why the slot was closed.
+func (s *Slot) Note() string { return s.note }
+
+// Keys calls each for every key that is remembered.
+func (s *State) Keys(each func(Key)) {
+	s.Due(func(slot *Slot) {
+		for i := range uint32(slot.bookings.len()) {
+			each(slot.bookings.at(i).key)
+		}
+	})
+}

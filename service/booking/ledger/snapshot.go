@@ -50,6 +50,7 @@ func (s *State) AppendSlot(b []byte, i int) []byte {
 	w.number(uint64(len(opened)))
 	w.b = append(w.b, opened...)
 	w.b = append(w.b, flag(slot.Closed())|flag(slot.ended)<<1)
+	w.text(slot.note)
 	for c := range slot.free {
 		w.signed(int64(slot.free[c].Load()))
 	}
@@ -166,6 +167,7 @@ func (s *State) readSlot(index uint32, part []byte) (*Slot, error) {
 	flags := r.byte()
 	slot.closed.Store(flags&1 != 0)
 	slot.ended = flags&2 != 0
+	slot.note = r.text()
 	for c := range slot.free {
 		slot.free[c].Store(int32(r.signed()))
 	}
