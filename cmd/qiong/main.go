@@ -16,6 +16,7 @@ import (
 	"github.com/qiongdev/qiong/service/sandbox"
 	"github.com/qiongdev/qiong/tool/apply"
 	"github.com/qiongdev/qiong/tool/audit"
+	"github.com/qiongdev/qiong/tool/bench"
 	"github.com/qiongdev/qiong/tool/demo"
 	"github.com/qiongdev/qiong/tool/dialect"
 	"github.com/qiongdev/qiong/tool/han"
@@ -42,6 +43,7 @@ var tools = []*qiong.Tool{
 	dialect.Tool,
 	receipt.Tool,
 	audit.New(openSQLite),
+	bench.Tool,
 }
 
 // openSQLite opens the ledger of an agency's node, or the audit log of a folder.
