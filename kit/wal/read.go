@@ -67,14 +67,14 @@ func records(frame []byte, h head) iter.Seq2[uint64, []byte] {
 
 // cursor reads frames, one segment after the other.
 type cursor struct {
-	s      *store
-	g      *segment
-	seed   uint32
-	w      window
-	mark          // of the next frame
-	until  uint64 // number at which the next segment begins, 0 where it is not known
-	limit  uint64 // up to which the file was written when the window was filled
-	behind bool   // frames are passed over: their chains are taken as they are
+	s     *store
+	g     *segment
+	seed  uint32
+	w     window
+	mark         // of the next frame
+	until uint64 // number at which the next segment begins, 0 where it is not known
+	limit uint64 // up to which the file was written when the window was filled
+	trust bool   // chains are taken as they are
 }
 
 // cursor returns a cursor that begins with the frame that holds record lsn.
@@ -83,7 +83,7 @@ func (s *store) cursor(lsn uint64) (*cursor, error) {
 	if err := c.seek(lsn); err != nil {
 		return nil, errors.Join(err, c.close())
 	}
-	c.behind = true
+	c.trust = true
 	for c.next < lsn {
 		frame, h, err := c.peek(lsn)
 		if err != nil {
@@ -94,7 +94,7 @@ func (s *store) cursor(lsn uint64) (*cursor, error) {
 		}
 		c.pass(frame, h)
 	}
-	c.behind = false
+	c.trust = false
 	return c, nil
 }
 
@@ -154,7 +154,7 @@ func (c *cursor) peek(limit uint64) ([]byte, head, error) {
 		return nil, h, damaged(c.g.path, c.at, fmt.Sprintf("record %d was there, and its frame is not whole", c.next))
 	case h.first != c.next:
 		return nil, h, damaged(c.g.path, c.at, fmt.Sprintf("record %d where %d belongs", h.first, c.next))
-	case !c.behind && c.g.hash.link(c.chain, frame[headSize:headSize+h.body]) != chainOf(frame):
+	case !c.trust && c.g.hash.link(c.chain, frame[headSize:headSize+h.body]) != chainOf(frame):
 		return nil, h, damaged(c.g.path, c.at, "the chain does not hold")
 	case h.last() > limit:
 		return nil, h, nil

@@ -2,6 +2,7 @@ package wal
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -139,7 +140,7 @@ func (s *store) save(h snapshot, write func(io.Writer) error) (err error) {
 			err = errors.Join(err, f.Close(), s.fs.Remove(temp))
 		}
 	}()
-	w := &summing{w: io.NewOffsetWriter(f, 0)}
+	w := &summing{f: f, w: io.NewOffsetWriter(f, 0)}
 	if _, err := w.w.Write(h.encode()); err != nil {
 		return noRoom(err)
 	}
@@ -163,21 +164,29 @@ func (s *store) save(h snapshot, write func(io.Writer) error) (err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.snapshots = append(slices.DeleteFunc(slices.Clone(s.snapshots), func(o snapshot) bool { return o.last == h.last }), h)
-	slices.SortFunc(s.snapshots, func(a, b snapshot) int { return int(int64(a.last) - int64(b.last)) })
+	slices.SortFunc(s.snapshots, func(a, b snapshot) int { return cmp.Compare(a.last, b.last) })
 	return nil
 }
 
-// summing counts and sums what is written through it.
+// summing counts and sums what is written through it. It syncs now and then: much at once would make the log wait.
 type summing struct {
-	w    io.Writer
-	size int64
-	sum  uint32
+	f     File
+	w     io.Writer
+	size  int64
+	sum   uint32
+	dirty int
 }
+
+const mostDirty = 8 << 20
 
 func (w *summing) Write(p []byte) (int, error) {
 	n, err := w.w.Write(p)
 	w.size += int64(n)
 	w.sum = crc32.Update(w.sum, castagnoli, p[:n])
+	if w.dirty += n; err == nil && w.dirty >= mostDirty {
+		w.dirty = 0
+		err = w.f.Datasync()
+	}
 	return n, err
 }
 
@@ -225,6 +234,9 @@ func (s *store) chooseSnapshot() error {
 		if err == nil {
 			s.snapshots = s.snapshots[:n]
 			s.found.Snapshot = h.last
+			if h.received && h.last > s.found.Last {
+				return s.installed(h, 0) // a crash came between its coming and the going of what was before
+			}
 			return s.reaches(h)
 		}
 		if !isDamage(err) {
@@ -258,11 +270,9 @@ func (s *store) beginAtSnapshot() error {
 	if err := s.chooseSnapshot(); err != nil {
 		return err
 	}
-	if len(s.snapshots) == 0 || !s.snapshots[len(s.snapshots)-1].received {
+	if s.found.Last == 0 {
 		return damaged(s.dir, 0, "there are snapshots and no segments")
 	}
-	h := s.snapshots[len(s.snapshots)-1]
-	s.tip, s.found.Last = mark{next: h.last + 1, chain: h.chain}, h.last
 	return nil
 }
 
@@ -300,21 +310,37 @@ func (s *store) snapshot(last, durable uint64, write func(io.Writer) error) erro
 func (l *Log) Restore() (uint64, io.ReadCloser, error) { return l.s.restore() }
 
 func (s *store) restore() (uint64, io.ReadCloser, error) {
+	o, err := s.newestSnapshot()
+	if err != nil || o == nil {
+		return 0, empty{}, err
+	}
+	return o.last, bodyReader{o.body, o}, nil
+}
+
+// opened is a snapshot that is being read.
+type opened struct {
+	snapshot
+	File
+	body *io.SectionReader
+}
+
+// newestSnapshot opens the newest snapshot; nil where there is none.
+func (s *store) newestSnapshot() (*opened, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if len(s.snapshots) == 0 {
-		return 0, empty{}, nil
+		return nil, nil
 	}
 	h := s.snapshots[len(s.snapshots)-1]
 	f, err := s.fs.Open(h.path, 0)
 	if err != nil {
-		return 0, nil, err
+		return nil, err
 	}
 	_, body, err := openSnapshot(f, h.path)
 	if err != nil {
-		return 0, nil, errors.Join(err, f.Close())
+		return nil, errors.Join(err, f.Close())
 	}
-	return h.last, bodyReader{body, f}, nil
+	return &opened{h, f, body}, nil
 }
 
 type empty struct{}

@@ -206,27 +206,50 @@ func settle(f File, e end) error {
 // dropEmpty removes segments in which nothing was written before another began in their place.
 func (s *store) dropEmpty() error {
 	for i := 0; i+1 < len(s.segments); {
-		g := s.segments[i]
-		if g.first != s.segments[i+1].first {
+		if s.segments[i].first != s.segments[i+1].first {
 			i++
 			continue
 		}
-		err := withFile(s.fs, g.path, func(f File) error {
-			e, err := g.scan(f)
-			if err == nil && e.next != g.first {
-				err = damaged(g.path, headerSize, "two generations hold the same record")
-			}
-			return err
-		})
+		at := i
+		empty, err := s.emptySegment(s.segments[at])
+		if err == nil && !empty {
+			at++
+			empty, err = s.emptySegment(s.segments[at])
+		}
+		if err == nil && !empty {
+			err = damaged(s.segments[at].path, headerSize, "two generations hold the same record")
+		}
 		if err == nil {
-			err = s.fs.Remove(g.path)
+			err = s.fs.Remove(s.segments[at].path)
 		}
 		if err != nil {
 			return err
 		}
-		s.segments = slices.Delete(s.segments, i, i+1)
+		s.segments = slices.Delete(s.segments, at, at+1)
 	}
 	return nil
+}
+
+func (s *store) emptySegment(g *segment) (empty bool, err error) {
+	err = withFile(s.fs, g.path, func(f File) error {
+		e, err := g.scan(f)
+		empty = e.next == g.first
+		return err
+	})
+	g.marks = nil
+	return empty, err
+}
+
+// writtenBy returns the generation of the newest record.
+func (s *store) writtenBy() uint64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for i := len(s.segments) - 1; i >= 0; i-- {
+		if s.segments[i].first < s.tip.next {
+			return s.segments[i].generation
+		}
+	}
+	return 0
 }
 
 // begin starts a segment in a file that was allocated before. What is in it is synced before it gets its name, and its
@@ -243,10 +266,10 @@ func (s *store) begin(sp *spare, generation uint64) error {
 	if err := errors.Join(s.fs.Rename(sp.path, g.path), s.fs.SyncDir(s.dir)); err != nil {
 		return errors.Join(err, sp.file.Close())
 	}
-	old := s.file
+	old, used := s.file, s.tip.at
 	s.file, s.tip.at = sp.file, headerSize
-	if old != nil {
-		if err := old.Close(); err != nil {
+	if old != nil { // what it does not use is given back; if that does not survive, no harm is done
+		if err := errors.Join(old.Truncate(used), old.Close()); err != nil {
 			return err
 		}
 	}
@@ -266,7 +289,7 @@ func (s *store) replace(g *segment) error {
 	if empty == "" || empty == g.path {
 		return nil
 	}
-	return s.fs.Remove(empty)
+	return errors.Join(s.fs.Remove(empty), s.fs.SyncDir(s.dir))
 }
 
 // write puts a frame at the tip. It is not synced.

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// opened opens a log with small segments.
-func opened(t *testing.T, dir string, o Options) *Log {
+// openLog opens a log with small segments.
+func openLog(t *testing.T, dir string, o Options) *Log {
 	t.Helper()
 	if o.SegmentBytes == 0 {
 		o.SegmentBytes = 8 << 10
@@ -39,7 +39,7 @@ func contents(t *testing.T, l *Log, after uint64) []string {
 
 func TestLogKeepsWhatItAcknowledged(t *testing.T) {
 	dir := t.TempDir()
-	l := opened(t, dir, Options{})
+	l := openLog(t, dir, Options{})
 	var want []string
 	for i := range 200 {
 		b := l.Batch()
@@ -74,7 +74,7 @@ func TestLogKeepsWhatItAcknowledged(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	l = opened(t, dir, Options{})
+	l = openLog(t, dir, Options{})
 	if r := l.Recovered(); r.Last != uint64(len(want)) || r.Torn != nil {
 		t.Fatalf("%+v", r)
 	}
