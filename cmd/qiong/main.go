@@ -14,6 +14,7 @@ import (
 	"github.com/qiongdev/qiong/service/evidence/node"
 	"github.com/qiongdev/qiong/service/exchange"
 	"github.com/qiongdev/qiong/service/sandbox"
+	"github.com/qiongdev/qiong/service/witness"
 	"github.com/qiongdev/qiong/tool/apply"
 	"github.com/qiongdev/qiong/tool/audit"
 	"github.com/qiongdev/qiong/tool/bench"
@@ -31,6 +32,7 @@ var services = []*qiong.Service{
 	approval.Service,
 	exchange.New(map[string]table.Opener{"mysql": mysql.Open, "postgres": postgres.Open}),
 	evidence.New(node.Commands(openSQLite)...),
+	witness.Service,
 }
 
 var tools = []*qiong.Tool{

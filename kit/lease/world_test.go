@@ -135,6 +135,8 @@ func (w *world) carry(from, to string) bool {
 		switch p := n.Float64(); {
 		case p < 0.05:
 			return false
+		case w.seed%5 == 1 && p < 0.6: // a slow network
+			delay = time.Duration(n.Int64N(int64(worldTTL / 4)))
 		case p < 0.10:
 			delay = time.Duration(n.Int64N(int64(3 * worldTTL)))
 		}
