@@ -1,7 +1,6 @@
 package wal
 
 import (
-	"encoding/binary"
 	"fmt"
 	"io"
 	"os"
@@ -99,7 +98,7 @@ func (g *segment) judge(f File, e *end, s uint32) error {
 	if _, err := f.ReadAt(rest, e.at); err != nil && err != io.EOF {
 		return err
 	}
-	if why := classify(rest, int(written-e.at), s, e.next); why != "" {
+	if why := classify(rest, e.at, int(written-e.at), s, e.next); why != "" {
 		return damaged(g.path, e.at, why)
 	}
 	e.torn = written - e.at
@@ -128,11 +127,11 @@ func lastWritten(f File, from, to int64) (int64, error) {
 	return last, nil
 }
 
-// classify says why rest, which begins where a whole frame would, is damaged; "" where it is a torn tail: what a write
-// leaves that a crash has ended. It knows that the frame before was synced before this one was written, and this one
-// before any other; that the file was zeros here; and that a crash leaves sectors as they were or as they were meant.
-// rest goes up to the end of the file, and is zeros from written on.
-func classify(rest []byte, written int, s uint32, next uint64) string {
+// classify says why rest, which begins at an offset where a whole frame would, is damaged; "" where it is a torn tail:
+// what a write leaves that a crash has ended. It knows that the frame before was synced before this one was written, and
+// this one before any other; that the file was zeros here; and that a crash leaves each sector as it was or as it was
+// meant to be, or ends the write at some byte. rest goes up to the end of the file, and is zeros from written on.
+func classify(rest []byte, offset int64, written int, s uint32, next uint64) string {
 	for at := unit; at < written; at += unit {
 		if h, ok := parseHead(rest[at:], s); ok && h.first > next && at+h.size <= len(rest) && h.whole(rest[at:at+h.size], s) {
 			return fmt.Sprintf("a frame that is not whole, and a whole one %d bytes on", at)
@@ -140,22 +139,38 @@ func classify(rest []byte, written int, s uint32, next uint64) string {
 	}
 	h, ok := parseHead(rest, s)
 	switch {
+	case ok && h.first != next:
+		return fmt.Sprintf("record %d where %d belongs", h.first, next)
 	case ok && h.size > len(rest): // the file ends before the frame
 		return ""
 	case ok && written > h.size:
 		return "a frame that is not whole, and something after it"
-	case ok && (blanks(rest[:h.size]) > h.blank || rest[h.size-1] == 0): // parts were not written
+	case ok && rest[h.size-1] == 0: // it was not written to its end
+		return ""
+	case ok && blanks(rest[:h.size]) > h.blank && lacksSector(rest[:h.size], offset):
 		return ""
 	case ok:
 		return "a frame was written to its end, and its checksum does not hold"
-	case len(rest) < headSize:
+	case written < headSize: // its head was not written to its end
 		return ""
-	case allZero(rest[:headSize]) && written <= maxFrame: // its first sector was not written
-		return ""
-	case written <= headSize && binary.LittleEndian.Uint32(rest[headSize-4:]) == 0: // its first sector was not written to its end
+	case allZero(rest[:headSize]) && written <= maxFrame: // its first sector is not there
 		return ""
 	}
 	return "the head of a frame does not hold"
+}
+
+const sector = 512
+
+// lacksSector reports whether a sector, or what of it belongs to the frame, is all zeros.
+func lacksSector(frame []byte, offset int64) bool {
+	for len(frame) > 0 {
+		n := min(sector-int(offset%sector), len(frame))
+		if allZero(frame[:n]) {
+			return true
+		}
+		frame, offset = frame[n:], offset+int64(n)
+	}
+	return false
 }
 
 // window reads a file forward, some of it ahead.

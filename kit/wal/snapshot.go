@@ -107,7 +107,7 @@ func (h snapshot) verify(fs FS) error {
 			return err
 		}
 		sum := crc32.New(castagnoli)
-		if _, err := io.CopyBuffer(sum, body, make([]byte, 1<<20)); err != nil {
+		if _, err := io.CopyBuffer(sum, body, make([]byte, min(body.Size()+1, 1<<20))); err != nil {
 			return err
 		}
 		var tail [snapshotTail]byte

@@ -1,0 +1,284 @@
+package wal_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/qiongdev/qiong/kit/errs"
+	"github.com/qiongdev/qiong/kit/wal"
+	"github.com/qiongdev/qiong/kit/wal/faultfs"
+)
+
+const segment = 8 << 10
+
+// open opens a log on a faulty file system.
+func open(t *testing.T, dir string, fs wal.FS) *wal.Log {
+	t.Helper()
+	l, err := wal.Open(dir, wal.Options{Unfenced: true, SegmentBytes: segment, FS: fs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l
+}
+
+// commit commits a batch and waits.
+func commit(l *wal.Log, records ...string) (first uint64, err error) {
+	b := l.Batch()
+	for i, r := range records {
+		if lsn := b.Append([]byte(r)); i == 0 {
+			first = lsn
+		}
+	}
+	done := make(chan error, 1)
+	l.Commit(b, func(err error) { done <- err })
+	return first, <-done
+}
+
+func read(t *testing.T, l *wal.Log) (all []string) {
+	t.Helper()
+	for r, err := range l.Read(0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, string(r.Data))
+	}
+	return all
+}
+
+func code(err error) string {
+	var e *errs.Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return ""
+}
+
+// isSegment reports whether a call is on a segment that has its name, and not on the spare.
+func isSegment(c faultfs.Call) bool { return strings.HasSuffix(c.Name, ".wal") }
+
+// TestLogStopsWithTheFirstError holds for every operation that a batch needs: when it fails once, nothing more is
+// acknowledged, though the disk is well again; and what was acknowledged is there when the log is opened anew.
+func TestLogStopsWithTheFirstError(t *testing.T) {
+	write := func(part int) func(faultfs.Call) faultfs.Fault {
+		return func(c faultfs.Call) faultfs.Fault {
+			if c.Op == faultfs.Write && c.Bytes > 32 {
+				return faultfs.Fault{Err: faultfs.IO, Part: part}
+			}
+			return faultfs.Fault{}
+		}
+	}
+	on := func(op faultfs.Op, err error) func(faultfs.Call) faultfs.Fault {
+		return func(c faultfs.Call) faultfs.Fault {
+			if c.Op == op {
+				return faultfs.Fault{Err: err}
+			}
+			return faultfs.Fault{}
+		}
+	}
+	for name, fault := range map[string]func(faultfs.Call) faultfs.Fault{
+		"write":                write(0),
+		"short write":          write(700),
+		"write but for a byte": write(1 << 20),
+		"disk full in a batch": func(c faultfs.Call) faultfs.Fault {
+			if c.Op == faultfs.Write {
+				return faultfs.Fault{Err: faultfs.NoSpace, Part: c.Bytes / 2}
+			}
+			return faultfs.Fault{}
+		},
+		"fdatasync":          on(faultfs.Datasync, faultfs.IO),
+		"owner not readable": on(faultfs.Read, faultfs.IO),
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, fs := t.TempDir(), faultfs.New(wal.OS())
+			l := open(t, dir, fs)
+			var acked []string
+			for i := range 10 {
+				r := fmt.Sprintf("record %d", i)
+				if _, err := commit(l, r); err != nil {
+					t.Fatal(err)
+				}
+				acked = append(acked, r)
+			}
+			var failed atomic.Bool
+			fs.Fail(func(c faultfs.Call) faultfs.Fault {
+				if f := fault(c); f.Err != nil && failed.CompareAndSwap(false, true) {
+					return f
+				}
+				return faultfs.Fault{}
+			})
+			_, first := commit(l, strings.Repeat("lost", 300))
+			if code(first) != wal.CodeStopped || !errs.Is(first, errs.Unavailable) || !failed.Load() {
+				t.Fatal(first)
+			}
+			for range 3 {
+				if _, err := commit(l, "after"); !errors.Is(err, first) {
+					t.Fatalf("after %v: %v", first, err)
+				}
+			}
+			if _, err := l.Write(t.Context(), []byte("after")); !errors.Is(err, first) {
+				t.Fatal(err)
+			}
+			if err := l.Health(); !errors.Is(err, first) {
+				t.Fatal(err)
+			}
+			if err := l.Wait(t.Context(), 11); !errors.Is(err, first) {
+				t.Fatal(err)
+			}
+			if err := l.Close(); err != nil {
+				t.Fatal(err)
+			}
+			l = open(t, dir, wal.OS())
+			got := read(t, l)
+			if len(got) < 10 || len(got) > 11 || strings.Join(got[:10], ",") != strings.Join(acked, ",") {
+				t.Fatalf("%d records after %s", len(got), name)
+			}
+			if _, err := commit(l, "again"); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// TestRotationThatFailsStopsTheLog fails every step by which a segment begins.
+func TestRotationThatFailsStopsTheLog(t *testing.T) {
+	for _, op := range []faultfs.Op{faultfs.Sync, faultfs.Rename, faultfs.SyncDir} {
+		t.Run(string(op), func(t *testing.T) {
+			dir, fs := t.TempDir(), faultfs.New(wal.OS())
+			l := open(t, dir, fs)
+			fs.Once(op, faultfs.IO)
+			acked := 0
+			var err error
+			for err == nil && acked < 100 {
+				if _, err = commit(l, strings.Repeat("x", 1000)); err == nil {
+					acked++
+				}
+			}
+			if code(err) != wal.CodeStopped {
+				t.Fatalf("%v after %d", err, acked)
+			}
+			if err := l.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if got := read(t, open(t, dir, wal.OS())); len(got) != acked {
+				t.Fatalf("%d records, %d acknowledged", len(got), acked)
+			}
+		})
+	}
+}
+
+// TestNoRoomForTheNextSegment holds that a full disk is known before it hurts, refuses what does not fit, and hurts
+// nothing else.
+func TestNoRoomForTheNextSegment(t *testing.T) {
+	dir, fs := t.TempDir(), faultfs.New(wal.OS())
+	l := open(t, dir, fs)
+	var full atomic.Bool
+	full.Store(true)
+	tried := make(chan struct{}, 100)
+	fs.Fail(func(c faultfs.Call) faultfs.Fault {
+		if c.Op == faultfs.Allocate && full.Load() {
+			tried <- struct{}{}
+			return faultfs.Fault{Err: faultfs.NoSpace}
+		}
+		return faultfs.Fault{}
+	})
+	want := 0
+	big := strings.Repeat("x", 1000)
+	var err error
+	for err == nil { // the spare that was ready is used up
+		if _, err = commit(l, big); err == nil {
+			want++
+		}
+	}
+	if len(tried) < 2 {
+		t.Fatal("room for the next segment was looked for only when it was needed")
+	}
+	for range 3 {
+		if !errs.Is(err, errs.Unavailable) || code(err) != wal.CodeNoRoom || code(l.Health()) != wal.CodeNoRoom {
+			t.Fatal(err, l.Health())
+		}
+		first, err2 := commit(l, "small") // there is room for it in the segment
+		if err2 != nil || first != uint64(want)+1 {
+			t.Fatal(first, err2)
+		}
+		want++
+		_, err = commit(l, big)
+	}
+	full.Store(false)
+	for range 20 {
+		if _, err := commit(l, big); err != nil {
+			t.Fatal(err)
+		}
+		want++
+	}
+	if err := l.Health(); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, l); len(got) != want {
+		t.Fatalf("%d records, want %d", len(got), want)
+	}
+}
+
+func TestBatchLargerThanASegment(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, dir, wal.OS())
+	var want []string
+	for i := range 6 {
+		r := strings.Repeat(fmt.Sprint(i), 1+i%2*40_000)
+		if _, err := commit(l, r, "second"); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, r, "second")
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, open(t, dir, wal.OS())); strings.Join(got, " ") != strings.Join(want, " ") {
+		t.Fatalf("%d records", len(got))
+	}
+}
+
+func TestSnapshotThatFailsLeavesTheLogAsItWas(t *testing.T) {
+	dir, fs := t.TempDir(), faultfs.New(wal.OS())
+	l := open(t, dir, fs)
+	if _, err := commit(l, "one"); err != nil {
+		t.Fatal(err)
+	}
+	state := func(w io.Writer) error { _, err := io.WriteString(w, "state"); return err }
+	if err := l.Snapshot(1, state); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := commit(l, "two"); err != nil {
+		t.Fatal(err)
+	}
+	for _, op := range []faultfs.Op{faultfs.Open, faultfs.Write, faultfs.Sync, faultfs.Rename} {
+		fs.Once(op, faultfs.NoSpace)
+		if err := l.Snapshot(2, state); err == nil {
+			t.Fatalf("%s failed and the snapshot did not", op)
+		}
+		fs.Fail(nil)
+		last, body, err := l.Restore()
+		if err != nil || last != 1 {
+			t.Fatal(last, err)
+		}
+		if err := body.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, last := range []uint64{0, 3} {
+		if err := l.Snapshot(last, state); !errs.Is(err, errs.Invalid) {
+			t.Fatal(err)
+		}
+	}
+	if err := l.Snapshot(2, func(io.Writer) error { return context.Canceled }); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if _, err := commit(l, "three"); err != nil {
+		t.Fatal(err)
+	}
+}
