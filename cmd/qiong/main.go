@@ -23,6 +23,7 @@ import (
 	"github.com/qiongdev/qiong/tool/han"
 	"github.com/qiongdev/qiong/tool/keys"
 	"github.com/qiongdev/qiong/tool/label"
+	"github.com/qiongdev/qiong/tool/leak"
 	"github.com/qiongdev/qiong/tool/receipt"
 	"github.com/qiongdev/qiong/tool/token"
 )
@@ -41,6 +42,7 @@ var tools = []*qiong.Tool{
 	token.Tool,
 	keys.Tool,
 	label.Tool,
+	leak.Tool,
 	han.Tool,
 	dialect.Tool,
 	receipt.Tool,

@@ -76,6 +76,7 @@ type collector struct {
 	labels  *Labels
 	program string
 	now     func() time.Time
+	started time.Time
 
 	mu   sync.Mutex // held while a snapshot is taken
 	code *code
@@ -83,7 +84,7 @@ type collector struct {
 }
 
 func newCollector(l *Labels) *collector {
-	c := &collector{labels: l, code: newCode(), now: time.Now}
+	c := &collector{labels: l, code: newCode(), now: time.Now, started: time.Now().UTC()}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		c.program = info.Path
 	}

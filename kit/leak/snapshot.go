@@ -28,6 +28,7 @@ type Snapshot struct {
 	Leaks       bool               `json:"leaks"`   // whether the program can take the goroutine-leak profile
 	Program     string             `json:"program"` // path of its main package
 	Go          string             `json:"go"`
+	Started     time.Time          `json:"started"` // when the handler was made: counts begin there
 	Taken       time.Time          `json:"taken"`
 	Millis      float64            `json:"millis"` // that the collection took
 	Goroutines  int                `json:"goroutines"`
@@ -54,7 +55,7 @@ var errNoProfile = errs.New(errs.Unavailable, "此程序没有协程泄漏剖析
 func (c *collector) take(leaks bool) (*Snapshot, error) {
 	began := time.Now()
 	s := &Snapshot{Format: Format, Profile: "goroutine", Leaks: pprof.Lookup("goroutineleak") != nil, Program: c.program, Go: runtime.Version(),
-		Taken: began.UTC(), Goroutines: runtime.NumGoroutine(), Heap: heap(), Descriptors: descriptors()}
+		Started: c.started, Taken: began.UTC(), Goroutines: runtime.NumGoroutine(), Heap: heap(), Descriptors: descriptors()}
 	if leaks {
 		s.Profile = "leak"
 	}

@@ -155,3 +155,11 @@ func keep(key, value string, into map[string]string) map[string]string {
 	into[key] = value
 	return into
 }
+
+// Known returns those of the labels that are kept.
+func Known(labels map[string]string) (of map[string]string) {
+	for key, value := range labels {
+		of = keep(key, value, of)
+	}
+	return of
+}
