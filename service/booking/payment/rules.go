@@ -367,6 +367,10 @@ const (
 // again sets when the act is tried next: after 2 s, 4 s and so on. An order that can be paid is asked about every minute
 // at least, and as soon as it has expired.
 func (p *Payment) again(now time.Time) {
+	if p.todo(now) == Nothing { // another did it meanwhile
+		p.Attempts, p.Next = 0, time.Time{}
+		return
+	}
 	pause := min(firstPause<<min(p.Attempts, 20), lastPause)
 	p.Attempts++
 	waiting := p.Phase == Creating || p.Phase == Open
