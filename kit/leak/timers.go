@@ -108,7 +108,7 @@ func (c *code) timed(pc uintptr) bool {
 }
 
 // closure is the end of the name of a function that is written in another one.
-var closure = regexp.MustCompile(`\.(func|gowrap|deferwrap)?\d+(\.\d+)*$`)
+var closure = regexp.MustCompile(`\.(func|gowrap|deferwrap)?\d+$`)
 
 func (c *code) looks(entry uintptr) bool {
 	if c.calls(entry) {

@@ -55,15 +55,16 @@ type Goroutines struct {
 	PC uint64 `json:"-"`
 }
 
-// Site returns the innermost call that is not the standard library's, or the innermost of all.
+// Site returns the innermost call that is not the standard library's, or the outermost of all: what the goroutine was
+// started with.
 func (g Goroutines) Site() Frame {
 	for _, f := range g.Stack {
 		if !standard(f.Func) {
 			return f
 		}
 	}
-	if len(g.Stack) > 0 {
-		return g.Stack[0]
+	if n := len(g.Stack); n > 0 {
+		return g.Stack[n-1]
 	}
 	return Frame{}
 }
