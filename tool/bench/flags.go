@@ -3,7 +3,6 @@ package bench
 import (
 	"os"
 	"strings"
-	"time"
 
 	"github.com/spf13/pflag"
 
@@ -11,6 +10,21 @@ import (
 	"github.com/qiongdev/qiong/kit/yamlfile"
 	"github.com/qiongdev/qiong/tool/bench/scenario"
 )
+
+// options are what a run is told beside its definition.
+type options struct {
+	mayLoad    bool
+	calibrate  bool
+	check      string // booking, or empty
+	checkToken string
+	pid        int
+	metrics    string
+	agents     []string
+	agentToken string
+	out        string
+	report     string
+	against    string
+}
 
 func flags(fs *pflag.FlagSet, say func(zh, en string) string) {
 	fs.Int("connections", 0, say("连接数（默认 64，或方案所定）", "connections (default 64, or what the scenario says)"))
@@ -29,18 +43,73 @@ func flags(fs *pflag.FlagSet, say func(zh, en string) string) {
 	fs.StringArray("set", nil, say("变量 名=值（方案或预案的）", "variable name=value (of a scenario or preset)"))
 	fs.Bool("scaled", false, say("golden-week：每秒 120000 请求", "golden-week: 120,000 requests a second"))
 	fs.StringArray("require", nil, say("阈值，如 'p99<=250ms'、'errors==0'、'rate>=8000'", "threshold, such as 'p99<=250ms', 'errors==0', 'rate>=8000'"))
+	fs.Bool("calibrate", false, say("先对空服务校准（有阈值或核对时默认如此）", "first calibrate against a no-op server (default where something is required or checked)"))
+	fs.String("check", "", say("压测后核对：booking（预约账本）", "check afterwards: booking (its ledger)"))
+	fs.Int("pid", 0, say("服务端的进程号（本机），以计其处理器时间与内存", "process of the server on this machine, for its processor time and memory"))
+	fs.String("metrics", "", say("服务端的 Prometheus 指标地址，用途同上", "address of the server's Prometheus metrics, for the same"))
+	fs.StringSlice("agents", nil, say("由这些压测端（主机:端口）共同压测；令牌取自 QIONG_BENCH_TOKEN 或 --token-file", "have these agents (host:port) do it together; their token is in QIONG_BENCH_TOKEN or --token-file"))
+	fs.String("token-file", "", say("压测端令牌的文件", "file with the token of agents"))
+	fs.String("listen", "127.0.0.1:0", say("agent、noop：监听地址", "agent, noop: where to listen"))
+	fs.StringSlice("allow", nil, say("agent：允许压测的目标 主机:端口", "agent: targets that it may load, host:port"))
+	fs.String("a", "", say("compare：甲的地址", "compare: address of A"))
+	fs.String("b", "", say("compare：乙的地址", "compare: address of B"))
+	fs.Int("rounds", 5, say("compare：轮数", "compare: rounds"))
+	fs.Int("pid-a", 0, say("compare：甲的进程号", "compare: process of A"))
+	fs.Int("pid-b", 0, say("compare：乙的进程号", "compare: process of B"))
+	fs.String("out", "", say("结果另存为 JSON 文件", "also write the result to this file, as JSON"))
+	fs.String("report", "", say("结果另存为 HTML 报告", "also write a report to this file, as HTML"))
+	fs.String("against", "", say("与先前的 JSON 结果比较", "compare with an earlier result (JSON)"))
 	fs.Bool("i-may-load-this-host", false, say("目标不是本机，其管理者已同意压测", "the target is another machine, and its operator agrees to the load"))
 }
 
+// optionsOf reads the options. required tells whether something is required of the run.
+func optionsOf(fs *pflag.FlagSet, required bool) (o options, err error) {
+	o.mayLoad, _ = fs.GetBool("i-may-load-this-host") // all flags here are declared above
+	o.check, _ = fs.GetString("check")
+	o.pid, _ = fs.GetInt("pid")
+	o.metrics, _ = fs.GetString("metrics")
+	o.agents, _ = fs.GetStringSlice("agents")
+	o.out, _ = fs.GetString("out")
+	o.report, _ = fs.GetString("report")
+	o.against, _ = fs.GetString("against")
+	if o.calibrate, _ = fs.GetBool("calibrate"); !fs.Changed("calibrate") {
+		o.calibrate = required || o.check != ""
+	}
+	if o.check != "" && o.check != "booking" {
+		return o, errs.New(errs.Invalid, "只有 booking", "there is booking alone").WithField("--check")
+	}
+	o.checkToken = os.Getenv("QIONG_TOKEN")
+	if len(o.agents) > 0 {
+		o.agentToken, err = agentToken(fs)
+	}
+	return o, err
+}
+
+// agentToken reads the token of agents from its file or the environment; never from an argument, which everyone on the
+// machine can read.
+func agentToken(fs *pflag.FlagSet) (string, error) {
+	name, _ := fs.GetString("token-file")
+	if name == "" {
+		return strings.TrimSpace(os.Getenv("QIONG_BENCH_TOKEN")), nil
+	}
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return "", errs.Wrap(err, errs.NotFound, "文件无法读取", "the file can't be read").WithField("--token-file")
+	}
+	return strings.TrimSpace(string(data)), nil
+}
+
 // override puts into the definition what the flags say.
-func (s *session) override(fs *pflag.FlagSet) error {
-	d := s.definition
+func override(d *scenario.Definition, fs *pflag.FlagSet) error {
 	for name, into := range map[string]*int{"connections": &d.Connections, "workers": &d.Workers, "streams": &d.Streams} {
-		if n, _ := fs.GetInt(name); fs.Changed(name) { // all flags here are declared above
+		if n, _ := fs.GetInt(name); fs.Changed(name) {
 			*into = n
 		}
 	}
 	if t, _ := fs.GetDuration("timeout"); fs.Changed("timeout") {
+		if t <= 0 {
+			return errs.New(errs.Invalid, "须为正", "must be positive").WithField("--timeout")
+		}
 		d.Timeout = yamlfile.Duration(t)
 	}
 	if p, _ := fs.GetString("protocol"); p != "" {
@@ -62,17 +131,19 @@ func (s *session) override(fs *pflag.FlagSet) error {
 	}
 	required, _ := fs.GetStringArray("require")
 	d.Require = append(d.Require, required...)
-	s.mayLoad, _ = fs.GetBool("i-may-load-this-host")
-	return s.overridePhases(fs)
+	return overridePhases(d, fs)
 }
 
 // overridePhases puts rate, arrivals and length into the phases.
-func (s *session) overridePhases(fs *pflag.FlagSet) error {
+func overridePhases(d *scenario.Definition, fs *pflag.FlagSet) error {
 	length, _ := fs.GetDuration("for")
 	rate, _ := fs.GetFloat64("rate")
 	arrivals, _ := fs.GetString("arrivals")
-	for i := range s.definition.Phases {
-		p := &s.definition.Phases[i]
+	if fs.Changed("for") && length <= 0 {
+		return errs.New(errs.Invalid, "须为正", "must be positive").WithField("--for")
+	}
+	for i := range d.Phases {
+		p := &d.Phases[i]
 		switch {
 		case p.Closed != nil && p.Closed.To == 0 && length > 0:
 			p.Closed.For = yamlfile.Duration(length)
@@ -91,46 +162,4 @@ func (s *session) overridePhases(fs *pflag.FlagSet) error {
 		}
 	}
 	return nil
-}
-
-// definitionOf returns the definition of a load on one address, by the flags.
-func definitionOf(fs *pflag.FlagSet, base, path string) (*scenario.Definition, error) {
-	r := scenario.RequestDef{Name: "request", Path: path, Headers: map[string]string{}}
-	r.Method, _ = fs.GetString("method")
-	headers, _ := fs.GetStringArray("header")
-	for _, h := range headers {
-		name, value, ok := strings.Cut(h, ":")
-		if !ok {
-			return nil, errs.New(errs.Invalid, "应写作 名: 值", "is written name: value").WithField("--header")
-		}
-		r.Headers[strings.TrimSpace(name)] = strings.TrimSpace(value)
-	}
-	r.Body, _ = fs.GetString("body")
-	if name, ok := strings.CutPrefix(r.Body, "@"); ok {
-		data, err := os.ReadFile(name)
-		if err != nil {
-			return nil, errs.Wrap(err, errs.NotFound, "文件无法读取", "the file can't be read").WithField("--body")
-		}
-		r.Body = string(data)
-	}
-	d := &scenario.Definition{Name: "url", Target: base, Requests: []scenario.RequestDef{r}, Data: map[string]scenario.FeedDef{"uuid": {Kind: "uuid"}, "sequence": {Kind: "sequence"}, "id-card": {Kind: "id-card"}}}
-	d.Phases = phasesOf(fs)
-	return d, nil
-}
-
-// phasesOf returns what is done with one address: what the flags ask for, or the ceiling and then three quarters of it.
-func phasesOf(fs *pflag.FlagSet) []scenario.PhaseDef {
-	rate, _ := fs.GetFloat64("rate")
-	closed, _ := fs.GetBool("closed")
-	const each = yamlfile.Duration(10 * time.Second)
-	switch {
-	case fs.Changed("rate"):
-		return []scenario.PhaseDef{{Name: "open", Open: &scenario.OpenDef{Rate: rate, For: each}}}
-	case closed:
-		return []scenario.PhaseDef{{Name: "closed", Closed: &scenario.ClosedDef{For: each}}}
-	}
-	return []scenario.PhaseDef{
-		{Name: "ceiling", Closed: &scenario.ClosedDef{Connections: 1, To: 1024, For: yamlfile.Duration(2 * time.Second)}},
-		{Name: "open", Open: &scenario.OpenDef{Share: 0.75, For: each}},
-	}
 }

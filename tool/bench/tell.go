@@ -35,6 +35,9 @@ func (s *session) phaseText(b *strings.Builder, p *result.Phase) {
 		loop = fmt.Sprintf(say("开环 %.0f/s", "open loop, %.0f a second"), p.Offered)
 	}
 	fmt.Fprintf(b, "\n%s  %s  %d %s  %d %s  %.1f s\n", p.Name, loop, p.Connections, say("连接", "connections"), p.Workers, say("线程", "workers"), p.Seconds)
+	for _, a := range p.Agents {
+		fmt.Fprintf(b, "  %-24s %10.0f/s  p99 %s  %s %s\n", a.Name, a.Rate, millis(a.P99), say("滞后", "lag"), millis(a.Lag))
+	}
 	for _, step := range p.Steps {
 		fmt.Fprintf(b, "  %6d %s  %10.0f/s  p99 %s\n", step.Connections, say("连接", "connections"), step.Rate, millis(step.P99))
 	}
@@ -66,7 +69,19 @@ func (s *session) phaseText(b *strings.Builder, p *result.Phase) {
 
 func (s *session) verdictText(b *strings.Builder, r *result.Result) {
 	say := s.c.Say
-	if len(r.Verdict.Rules) > 0 {
+	b.WriteString("\n")
+	if c := r.Calibration; c != nil {
+		fmt.Fprintf(b, say("校准（空服务）：%.0f/s 于 %.0f/s，p99 %s，滞后 p99 %s\n", "calibration (no-op server): %.0f a second of %.0f, p99 %s, lag p99 %s\n"), c.Rate, c.Offered, millis(c.P99), millis(c.LagP99))
+	}
+	if r.Check != nil {
+		line, _ := json.Marshal(r.Check) // numbers
+		fmt.Fprintf(b, "%s\n", line)
+	}
+	for _, change := range r.Against {
+		fmt.Fprintf(b, "%s %-12s %12.6g → %12.6g", change.Phase, change.Figure, change.Before, change.After)
+		if change.Ratio > 0 {
+			fmt.Fprintf(b, "  ×%.3f", change.Ratio)
+		}
 		b.WriteString("\n")
 	}
 	for _, rule := range r.Verdict.Rules {

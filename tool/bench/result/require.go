@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/qiongdev/qiong/kit/errs"
+	"github.com/qiongdev/qiong/tool/bench/ledger"
 )
 
 // Outcome is what a verdict says.
@@ -118,9 +119,16 @@ func bound(s, unit string) (float64, bool) {
 }
 
 // figure returns a figure of a phase.
-func (p *Phase) figure(name string, check map[string]int64) (float64, bool) {
-	if n, ok := check[name]; ok {
-		return float64(n), true
+func (p *Phase) figure(name string, check *ledger.Report) (float64, bool) {
+	if check != nil {
+		switch name {
+		case "oversold":
+			return float64(check.Oversold), true
+		case "lost":
+			return float64(check.Lost), true
+		case "double":
+			return float64(check.Double), true
+		}
 	}
 	if code, ok := strings.CutPrefix(name, "status_"); ok {
 		n, err := strconv.Atoi(code)
@@ -188,6 +196,8 @@ func (r *Result) Judge(rules []Threshold) {
 		v.Rules = append(v.Rules, r.hold(t)...)
 	}
 	switch {
+	case r.Check != nil && !r.Check.Clean(): // whoever was the bottleneck
+		v.Outcome = Missed
 	case r.Calibration != nil && !r.Calibration.Enough:
 		v.Outcome, v.Reason = Refused, "calibration"
 	case slices.ContainsFunc(r.Phases, func(p *Phase) bool { return p.Limited }):
@@ -196,7 +206,7 @@ func (r *Result) Judge(rules []Threshold) {
 		v.Outcome, v.Reason = Refused, "incomplete"
 	case slices.ContainsFunc(v.Rules, func(r Rule) bool { return !r.Met }):
 		v.Outcome = Missed
-	case len(rules) > 0:
+	case len(rules) > 0 || r.Check != nil:
 		v.Outcome = Met
 	}
 	r.Verdict = v

@@ -5,13 +5,13 @@ package result
 import (
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
 	"slices"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/qiongdev/qiong/kit/errs"
+	"github.com/qiongdev/qiong/tool/bench/ledger"
 	"github.com/qiongdev/qiong/tool/bench/load"
 	"github.com/qiongdev/qiong/tool/bench/tally"
 )
@@ -21,17 +21,18 @@ const Format = 1
 
 // Result is a run.
 type Result struct {
-	Format      int              `json:"format"`
-	Scenario    string           `json:"scenario"`
-	Target      string           `json:"target"`
-	Protocol    string           `json:"protocol"`
-	Machine     string           `json:"machine"`
-	Started     time.Time        `json:"started"`
-	Calibration *Calibration     `json:"calibration,omitempty"`
-	Phases      []*Phase         `json:"phases"`
-	Check       map[string]int64 `json:"check,omitempty"`
-	Verdict     Verdict          `json:"verdict"`
-	Complete    bool             `json:"complete"` // it was not ended before its time
+	Format      int            `json:"format"`
+	Scenario    string         `json:"scenario"`
+	Target      string         `json:"target"`
+	Protocol    string         `json:"protocol"`
+	Machine     string         `json:"machine"`
+	Started     time.Time      `json:"started"`
+	Calibration *Calibration   `json:"calibration,omitempty"`
+	Phases      []*Phase       `json:"phases"`
+	Check       *ledger.Report `json:"check,omitempty"`
+	Against     []Change       `json:"against,omitempty"` // an earlier run
+	Verdict     Verdict        `json:"verdict"`
+	Complete    bool           `json:"complete"` // it was not ended before its time
 }
 
 // Calibration is how the generator did against a server that does nothing.
@@ -202,21 +203,11 @@ func (t Times) Distribution() (*hdrhistogram.Histogram, error) {
 	data, err := base64.StdEncoding.DecodeString(t.Histogram)
 	if err == nil && len(data) > 0 {
 		var h *hdrhistogram.Histogram
-		if h, err = decode(data); err == nil {
+		if h, err = tally.Decode(data); err == nil {
 			return h, nil
 		}
 	}
 	return nil, errs.Wrap(err, errs.Invalid, "没有可读的直方图", "no histogram that can be read")
-}
-
-// decode keeps the library's panics on wrong data in.
-func decode(data []byte) (h *hdrhistogram.Histogram, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("histogram: %v", r)
-		}
-	}()
-	return hdrhistogram.Decode(data)
 }
 
 // Parse reads a result.

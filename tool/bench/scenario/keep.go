@@ -2,6 +2,8 @@ package scenario
 
 import (
 	"encoding/binary"
+	"encoding/json"
+	"errors"
 	"iter"
 )
 
@@ -22,6 +24,30 @@ func (k *Kept) add(key, id []byte) {
 
 // Add adds a pair.
 func (k *Kept) Add(key, id string) { k.add([]byte(key), []byte(id)) }
+
+// MarshalJSON writes everything kept, as bytes.
+func (k *Kept) MarshalJSON() ([]byte, error) { return json.Marshal(k.data) }
+
+// UnmarshalJSON reads what MarshalJSON wrote, and refuses bytes that are not whole pairs.
+func (k *Kept) UnmarshalJSON(b []byte) error {
+	var data []byte
+	if err := json.Unmarshal(b, &data); err != nil {
+		return err
+	}
+	texts := 0
+	for rest := data; len(rest) > 0; texts++ {
+		n, used := binary.Uvarint(rest)
+		if used <= 0 || n > uint64(len(rest)-used) {
+			return errors.New("kept: cut short")
+		}
+		rest = rest[used+int(n):]
+	}
+	if texts%2 != 0 {
+		return errors.New("kept: a key without its id")
+	}
+	k.data, k.Count = data, texts/2
+	return nil
+}
 
 // All returns every key with its id, in the order of their answers.
 func (k *Kept) All() iter.Seq2[string, string] {

@@ -41,6 +41,7 @@ type request struct {
 	keep       *keep
 	needsBody  bool
 	grpc       bool
+	call       *call // of gRPC with descriptors
 }
 
 type header struct {
@@ -112,6 +113,9 @@ func (d *Definition) Compile(host string, files fs.FS, at At) (*Program, error) 
 	c.p.weights = sums(weights)
 	if n := len(weights); n > 0 && c.p.weights[n-1] <= 0 {
 		c.find("所有请求的权重都是 0", "all requests weigh 0", "requests")
+	}
+	if c.p.grpc || d.Descriptors != "" {
+		c.calls(files)
 	}
 	return c.p, c.f.Err()
 }

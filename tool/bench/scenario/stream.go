@@ -47,16 +47,24 @@ func (s *Stream) Next() load.Request {
 		kind = pick(s.random, s.program.weights)
 	}
 	r := &s.program.requests[kind]
+	s.draw(r)
+	s.drawn = drawn{s, r, kind}
+	return &s.drawn
+}
+
+// draw draws the values of a request.
+func (s *Stream) draw(r *request) {
 	for _, n := range r.feeds {
 		s.program.feeds[n].draw(s, &s.feeds[n])
 	}
-	s.drawn = drawn{s, r, kind}
-	return &s.drawn
 }
 
 // Judge implements load.Source.
 func (s *Stream) Judge(kind, status int, body, tag []byte) bool {
 	r := &s.program.requests[kind]
+	if r.call != nil && r.needsBody {
+		body = r.call.decode(body)
+	}
 	ok := r.expects(status, body)
 	if r.keep != nil && s.kept != nil && (r.grpc && status == 0 || status >= 200 && status < 300) {
 		if id := r.keep.field.text(body); len(id) > 0 {
@@ -108,7 +116,14 @@ func (d *drawn) AppendTag(dst []byte) []byte {
 }
 
 // AppendBody implements load.Request.
-func (d *drawn) AppendBody(dst []byte) []byte { return d.s.write(dst, d.body, d.bodyEscape) }
+func (d *drawn) AppendBody(dst []byte) []byte {
+	if d.call == nil {
+		return d.s.write(dst, d.body, d.bodyEscape)
+	}
+	d.s.body = d.s.write(d.s.body[:0], d.body, asJSON)
+	dst, _ = d.call.encode(dst, d.s.body) // it was tried before; a message that a value makes wrong is sent empty
+	return dst
+}
 
 // AppendHTTP1 implements load.Request. The head is compiled up to the values that change; only where the body has some
 // is its length counted anew.
