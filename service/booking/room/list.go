@@ -24,14 +24,17 @@ type List struct {
 // Close closes the list at or after the opening; before it, the error is of kind Conflict and code "room.open". Called
 // again it returns the same list. From here on who joins stands behind the draw.
 func (r *Room) Close(now time.Time) (*List, error) {
-	if r.list != nil {
-		return r.list, nil
-	}
-	if now.Before(r.cfg.Opens) {
+	if r.closeAt(now); r.list == nil {
 		return nil, errs.New(errs.Conflict, "尚未到开售时间", "the sale has not opened").WithCode("room.open")
 	}
-	r.close(func(p *place) bool { return p.state == InDraw })
 	return r.list, nil
+}
+
+// closeAt closes the list where it is time.
+func (r *Room) closeAt(now time.Time) {
+	if r.list == nil && !now.Before(r.cfg.Opens) {
+		r.close(func(p *place) bool { return p.state == InDraw })
+	}
 }
 
 // close puts on the list who is picked.
@@ -80,9 +83,9 @@ func (l *List) WriteTo(w io.Writer) (int64, error) {
 	return total, out.Flush()
 }
 
-// tileLevel is the lowest level of the tree whose nodes are kept. A proof hashes the 256 entries below again, and the
-// tree costs a quarter of a byte for each place.
-const tileLevel = 8
+// tileLevel is the lowest level of the tree whose nodes are kept. A proof hashes the 32 entries below again, and the
+// tree costs two bytes for each place.
+const tileLevel = 5
 
 // Tree is the Merkle tree (kit/merkle) over a list, whose root is published before the seed. It does not change.
 type Tree struct {

@@ -154,8 +154,9 @@ func (r *Room) Record() Record {
 
 // Join gives a person a place; person is how the house knows them, such as an SM3-HMAC of their document's number. Who
 // has a place keeps it, also who left; who used an admission or let it expire gets a new one, at the end. Where the room
-// is full the error is of kind TooMany and code "room.full".
+// is full the error is of kind TooMany and code "room.full". The first to come after the opening closes the list, as [Room.Close] does.
 func (r *Room) Join(now time.Time, person []byte) (Place, error) {
+	r.closeAt(now)
 	alias := r.tokens.alias(person)
 	if n, ok := r.byAlias[alias]; ok && r.keeps(n) {
 		return r.back(n)
@@ -241,6 +242,7 @@ func (r *Room) place(n uint32) Place {
 // that is not of this sale and person is refused with kind Forbidden and code "room.token"; one that is too late is only a
 // Join.
 func (r *Room) Resume(now time.Time, person []byte, token string) (Place, error) {
+	r.closeAt(now)
 	alias := r.tokens.alias(person)
 	n, joined, err := r.tokens.parse(token, alias)
 	if err != nil {
