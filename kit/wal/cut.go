@@ -13,13 +13,13 @@ import (
 // cut takes back every record after p, which must be there with the same chain. What is cut off is kept in files of
 // another ending, as segments that can be read. The newest goes first, so that a crash leaves a log that is shorter.
 func (s *store) cut(p point) error {
-	at := s.tip
+	at, within := s.tip, (*segment)(nil)
 	if p.lsn+1 != s.tip.next {
 		c, err := s.cursor(p.lsn + 1)
 		if err != nil {
 			return err
 		}
-		at = c.mark
+		at, within = c.mark, c.g
 		if err := c.close(); err != nil {
 			return err
 		}
@@ -48,8 +48,8 @@ func (s *store) cut(p point) error {
 		}
 		segments = segments[:n-1]
 	}
-	if n := len(segments); n > 0 {
-		if err := s.cutSegment(segments[n-1], at); err != nil {
+	if n := len(segments); n > 0 && segments[n-1] == within { // else it ends there
+		if err := s.cutSegment(within, at); err != nil {
 			return err
 		}
 	}

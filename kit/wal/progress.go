@@ -13,28 +13,30 @@ type progress struct {
 	here     uint64            // synced on this disk
 	acked    map[string]uint64 // by standby
 	required []string
-	durable  uint64
-	closing  bool  // nobody waits for standbys any more
-	err      error // why nothing more will come
+	reached  uint64 // all that is required have it
+	durable  uint64 // as far as reached ever was: what was durable stays so when another standby is required
+	closing  bool   // nobody waits for standbys any more
+	err      error  // why nothing more will come
 	changed  chan struct{}
 }
 
 func newProgress(last uint64) *progress {
-	return &progress{written: last, here: last, durable: last, acked: map[string]uint64{}, changed: make(chan struct{})}
+	return &progress{written: last, here: last, reached: last, durable: last, acked: map[string]uint64{}, changed: make(chan struct{})}
 }
 
 // view is a progress at a moment.
 type view struct {
-	written, here, durable uint64
-	closing                bool
-	err                    error
-	changed                <-chan struct{} // closed when any of it has changed
+	written, here    uint64
+	reached, durable uint64
+	closing          bool
+	err              error
+	changed          <-chan struct{} // closed when any of it has changed
 }
 
 func (p *progress) now() view {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return view{p.written, p.here, p.durable, p.closing, p.err, p.changed}
+	return view{p.written, p.here, p.reached, p.durable, p.closing, p.err, p.changed}
 }
 
 // update changes p and wakes who waits.
@@ -43,11 +45,11 @@ func (p *progress) update(change func()) {
 	defer p.mu.Unlock()
 	change()
 	if p.err == nil {
-		reached := p.here
+		p.reached = p.here
 		for _, name := range p.required {
-			reached = min(reached, p.acked[name])
+			p.reached = min(p.reached, p.acked[name])
 		}
-		p.durable = max(p.durable, reached) // what was durable stays so when another standby is required
+		p.durable = max(p.durable, p.reached)
 	}
 	close(p.changed)
 	p.changed = make(chan struct{})
@@ -85,12 +87,12 @@ func (p *progress) wait(ctx context.Context, lsn uint64) error {
 	}
 }
 
-// settled returns when lsn, which is synced here, is durable, or will not be heard of.
+// settled returns when all that are required now have lsn, which is synced here, or will not be heard of.
 func (p *progress) settled(lsn uint64) error {
 	for {
 		v := p.now()
 		switch {
-		case v.durable >= lsn:
+		case v.reached >= lsn:
 			return nil
 		case v.err != nil:
 			return v.err

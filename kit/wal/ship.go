@@ -71,9 +71,9 @@ func (l *Log) Standbys() []StandbyStatus {
 }
 
 // Require says which standbys must have a batch synced, besides this disk, before done is called for it. It may be
-// called at any time; batches that wait for a name that is left out go on. With the first names, or more, what was
-// found by Open or written before counts as durable although they may not have it: before anything is answered on the
-// ground of it, commit an empty batch and wait for its done.
+// called at any time; batches that wait for a name that is left out go on. What was found by Open, or was durable before
+// a name was added, stays durable although that standby may not have it: before anybody is answered on the ground of it,
+// commit an empty batch, whose done waits until all that are required have everything before it.
 func (l *Log) Require(names ...string) {
 	names = slices.Clone(names)
 	l.at.update(func() { l.at.required = names })
