@@ -108,11 +108,12 @@ func (h *Holder) SetInSync(ctx context.Context, replicas ...string) error {
 	}
 	for {
 		err := h.change(ctx, func(r *Register) { r.InSync = set })
-		if err == nil && !h.Valid() {
-			err = lostError("租约已到期", "the lease has run out")
+		if !h.Valid() {
+			h.lose(nil)
+			return h.why
 		}
-		if err == nil || h.gone.Load() {
-			return err
+		if err == nil {
+			return nil
 		}
 		if !wait(ctx, h.c.again()) {
 			return err

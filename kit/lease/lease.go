@@ -95,7 +95,7 @@ func (r Register) Check() error {
 		return invalid("epoch", "应为 1 至 2^53", "must be from 1 to 2^53")
 	case len(r.InSync) == 0 || len(r.InSync) > maxInSync || !r.IsInSync(r.Holder):
 		return invalid("inSync", "应含持有者，至多 16 个", "must have the holder among at most 16")
-	case r.TTL <= 0 || r.ttl() > MaxTTL:
+	case r.TTL <= 0 || r.TTL > MaxTTL.Milliseconds():
 		return invalid("ttl", "应在 1 分钟以内", "must be at most a minute")
 	case len(r.Forced) > maxReason || !utf8.ValidString(r.Forced):
 		return invalid("forced", "应为至多 500 字节的文字", "must be text of at most 500 bytes")

@@ -67,7 +67,7 @@ func (a Answer) held() time.Duration { return time.Duration(a.Held) * time.Milli
 
 // check returns an error where no voter would say this.
 func (a *Answer) check() error {
-	if a.Held < 0 || a.held() > 2*MaxTTL || a.Promised.N > 1<<53 || a.Accepted.Compare(a.Promised) > 0 || (a.Accepted.N == 0) != (a.Register.Epoch == 0) {
+	if a.Held < 0 || a.Held > MaxTTL.Milliseconds() || a.Promised.N > 1<<53 || a.Accepted.Compare(a.Promised) > 0 || (a.Accepted.N == 0) != (a.Register.Epoch == 0) {
 		return errs.New(errs.Invalid, "答复自相矛盾", "the answer contradicts itself")
 	}
 	for _, b := range []Ballot{a.Promised, a.Accepted} {
