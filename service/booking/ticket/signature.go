@@ -15,6 +15,11 @@ func signRaw(signer crypto.Signer, msg []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return rawOf(der)
+}
+
+// rawOf writes a signature in DER as r ‖ s.
+func rawOf(der []byte) ([]byte, error) {
 	var sig struct{ R, S *big.Int }
 	rest, err := asn1.Unmarshal(der, &sig)
 	if err != nil || len(rest) > 0 || sig.R.Sign() < 0 || sig.S.Sign() < 0 || sig.R.BitLen() > 256 || sig.S.BitLen() > 256 {
