@@ -106,12 +106,15 @@ type Host struct {
 	// Clearance is that of the service.
 	Clearance label.Grade
 
-	// Proofs proves the acts of this house; an error of kind Unavailable where no service in it does.
-	Proofs Prove
+	// Proofs proves the acts of this house, and ProofOfAct one act of a batch; an error of kind Unavailable where no service
+	// in it does.
+	Proofs     Prove
+	ProofOfAct ProveAct
 
 	on    []Subscription
 	every []Job
 	prove Prove
+	act   ProveAct
 
 	children []Child
 }
@@ -146,11 +149,15 @@ type Proof struct {
 // Prove returns the proofs of the acts of a producer about the thing with a key, in their order.
 type Prove func(ctx context.Context, producer, key string) ([]Proof, error)
 
-// Proves makes a service the one that answers Host.Proofs of all others. It is for New.
-func (h *Host) Proves(p Prove) { h.prove = p }
+// ProveAct returns the receipt of the n-th act of the batch under a record, and whether it is complete; an empty one while
+// nobody has signed.
+type ProveAct func(ctx context.Context, record string, n uint64) (receipt []byte, complete bool, err error)
+
+// Proves makes a service the one that answers Host.Proofs and Host.ProofOfAct of all others. It is for New.
+func (h *Host) Proves(p Prove, act ProveAct) { h.prove, h.act = p, act }
 
 // Proved returns what Proves was given, for the house.
-func (h *Host) Proved() Prove { return h.prove }
+func (h *Host) Proved() (Prove, ProveAct) { return h.prove, h.act }
 
 // Job is a function that runs now and then.
 type Job struct {

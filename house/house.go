@@ -210,7 +210,7 @@ func (h *House) move(ctx context.Context, s *qiong.Service, cfg any) error {
 	host := &qiong.Host{
 		Name: s.Name, API: h.api, Mux: h.mux, Who: h.who, Now: h.clock.Now, URL: h.URL, Clearance: s.Clearance,
 		Log:   h.telemetry.Log.With("service", s.Name),
-		Meter: meter(h.telemetry.Registry, s.Name), Proofs: h.proofs,
+		Meter: meter(h.telemetry.Registry, s.Name), Proofs: h.proofs, ProofOfAct: h.proofOfAct,
 		Folder: func() (string, error) {
 			dir := filepath.Join(h.Config.Data, s.Name)
 			return dir, os.MkdirAll(dir, 0o700)
@@ -304,11 +304,25 @@ func (h *House) subscriptions(r *room) (all []qiong.Subscription) {
 // proofs asks the service that proves acts, if one lives here.
 func (h *House) proofs(ctx context.Context, producer, key string) ([]qiong.Proof, error) {
 	for _, r := range h.rooms {
-		if prove := r.host.Proved(); prove != nil {
+		if prove, _ := r.host.Proved(); prove != nil {
 			return prove(ctx, producer, key)
 		}
 	}
-	return nil, errs.New(errs.Unavailable, "本系统没有存证服务", "no service of this house keeps evidence").WithCode("evidence.absent")
+	return nil, noEvidence()
+}
+
+// proofOfAct is proofs for one act of a batch.
+func (h *House) proofOfAct(ctx context.Context, record string, n uint64) ([]byte, bool, error) {
+	for _, r := range h.rooms {
+		if _, prove := r.host.Proved(); prove != nil {
+			return prove(ctx, record, n)
+		}
+	}
+	return nil, false, noEvidence()
+}
+
+func noEvidence() error {
+	return errs.New(errs.Unavailable, "本系统没有存证服务", "no service of this house keeps evidence").WithCode("evidence.absent")
 }
 
 // URL returns where the house is reached.

@@ -10,6 +10,7 @@ import (
 	"github.com/qiongdev/qiong/kit/table/mysql"
 	"github.com/qiongdev/qiong/kit/table/postgres"
 	"github.com/qiongdev/qiong/service/approval"
+	"github.com/qiongdev/qiong/service/booking"
 	"github.com/qiongdev/qiong/service/evidence"
 	"github.com/qiongdev/qiong/service/evidence/node"
 	"github.com/qiongdev/qiong/service/exchange"
@@ -31,6 +32,7 @@ import (
 var services = []*qiong.Service{
 	sandbox.Service,
 	approval.Service,
+	booking.Service,
 	exchange.New(map[string]table.Opener{"mysql": mysql.Open, "postgres": postgres.Open}),
 	evidence.New(node.Commands(openSQLite)...),
 	witness.Service,

@@ -90,6 +90,9 @@ type Operation struct {
 
 	Accepts  []string // plain handlers: media types of the request body; any where empty
 	Produces string   // plain handlers: media type of the answer
+
+	// Takes and Answers describe the bodies of plain handlers that read and write JSON themselves.
+	Takes, Answers reflect.Type
 }
 
 // New returns an API on o.Mux. It also serves GET /api/ (the page) and GET /api/openapi.json, and answers every other
@@ -193,7 +196,7 @@ func Handle(api *API, op Operation, handler func(w http.ResponseWriter, r *http.
 	if len(op.Accepts) > 0 {
 		described.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{}}
 		for _, media := range op.Accepts {
-			described.RequestBody.Content[media] = &huma.MediaType{}
+			described.RequestBody.Content[media] = &huma.MediaType{Schema: api.schema(op.Takes, op.ID+"-body")}
 		}
 	}
 	status := op.Status
@@ -202,7 +205,7 @@ func Handle(api *API, op Operation, handler func(w http.ResponseWriter, r *http.
 	}
 	answer := &huma.Response{Description: http.StatusText(status)}
 	if op.Produces != "" {
-		answer.Content = map[string]*huma.MediaType{op.Produces: {}}
+		answer.Content = map[string]*huma.MediaType{op.Produces: {Schema: api.schema(op.Answers, op.ID+"-answer")}}
 	}
 	described.Responses[statusKey(status)] = answer
 	for _, part := range strings.Split(op.Path, "/") {
@@ -215,6 +218,14 @@ func Handle(api *API, op Operation, handler func(w http.ResponseWriter, r *http.
 	api.huma.OpenAPI().AddOperation(&described)
 	api.o.Mux.HandleFunc(op.route(), api.servePlain(op, gate, handler))
 	api.docs.add(op)
+}
+
+// schema describes a Go type; nil where there is none.
+func (api *API) schema(t reflect.Type, hint string) *huma.Schema {
+	if t == nil {
+		return nil
+	}
+	return api.huma.OpenAPI().Components.Schemas.Schema(t, true, hint)
 }
 
 // describe translates op for huma.

@@ -32,7 +32,7 @@ func (op Operation) typed(in, body reflect.Type) httplabel.Route {
 
 // plain is the route of a plain handler. What it writes can't be masked, but for the events of a stream.
 func (op Operation) plain() httplabel.Route {
-	r := httplabel.Route{Name: op.route(), Out: op.Event, Grade: op.Grade, Clears: op.Clears}
+	r := httplabel.Route{Name: op.route(), In: op.Takes, Out: op.Event, Grade: op.Grade, Clears: op.Clears}
 	if op.Event != nil && !op.Refuse {
 		r.Policy = access.Mask
 	}

@@ -56,6 +56,9 @@ type Event struct {
 	Grade   string // the highest grade of Data's fields, as label.Grade writes it; without one nobody is told
 	Trace   string // W3C traceparent
 	Data    any    // encoded as JSON
+
+	// Acts are the commitments of many acts that this event stands for: evidence anchors them under one record.
+	Acts [][32]byte
 }
 
 // Message is an event on its way.
@@ -77,6 +80,7 @@ type Message struct {
 type payload struct {
 	IdempotencyID string          `json:"idempotency_id"`
 	Data          json.RawMessage `json:"data"`
+	Acts          []byte          `json:"acts,omitempty"` // one after the other
 }
 
 // Data decodes what the producer told into v.
@@ -89,6 +93,22 @@ func (m Message) Data(v any) error {
 		return fmt.Errorf("message %d: data: %w", m.ID, err)
 	}
 	return nil
+}
+
+// Acts returns the commitments of the acts that the message stands for; none where it is an act itself.
+func (m Message) Acts() ([][32]byte, error) {
+	var p struct{ Acts []byte }
+	if err := json.Unmarshal(m.Payload, &p); err != nil {
+		return nil, fmt.Errorf("message %d: %w", m.ID, err)
+	}
+	if len(p.Acts)%32 != 0 {
+		return nil, fmt.Errorf("message %d: acts of %d bytes", m.ID, len(p.Acts))
+	}
+	acts := make([][32]byte, len(p.Acts)/32)
+	for i := range acts {
+		copy(acts[i][:], p.Acts[i*32:])
+	}
+	return acts, nil
 }
 
 // Options configure a box. Producer, DB, Bus, Now and Log are needed.
@@ -220,7 +240,11 @@ func (b *Box) rows(e Event, seq int64) ([]sqldb.Insert, func(), error) {
 	}
 	now := b.Now()
 	id := b.ids.Next(now)
-	body, err := json.Marshal(payload{IdempotencyID: b.Producer + "-" + strconv.FormatInt(id, 10), Data: data})
+	told := payload{IdempotencyID: b.Producer + "-" + strconv.FormatInt(id, 10), Data: data}
+	for _, act := range e.Acts {
+		told.Acts = append(told.Acts, act[:]...)
+	}
+	body, err := json.Marshal(told)
 	if err != nil {
 		return nil, nil, fmt.Errorf("event %s: %w", e.Type, err)
 	}

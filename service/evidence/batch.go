@@ -9,6 +9,7 @@ import (
 	"github.com/qiongdev/qiong/kit/errs"
 	"github.com/qiongdev/qiong/kit/merkle"
 	"github.com/qiongdev/qiong/kit/receipt"
+	"github.com/qiongdev/qiong/kit/sqldb"
 )
 
 // maxActs is how many acts a batch may have.
@@ -22,7 +23,7 @@ type batch struct {
 }
 
 // newBatch returns the batch of acts under a record's id.
-func newBatch(id string, acts []merkle.Hash) *batch {
+func newBatch[H ~[32]byte](id string, acts []H) *batch {
 	b := &batch{id: id, acts: make([]byte, 0, len(acts)*merkle.HashSize)}
 	for _, a := range acts {
 		b.acts = append(b.acts, a[:]...)
@@ -91,4 +92,35 @@ func (x *Evidence) addAct(ctx context.Context, r *receipt.Receipt, n uint64) err
 	}
 	_, err = receipt.Verify(r, x.trust(), nil) // what others would refuse must not leave the house
 	return err
+}
+
+// takeBatch takes in many acts of a service of the house under one record. Their originals stay with the service.
+func (x *Evidence) takeBatch(a *act, acts [][32]byte) ([]sqldb.Insert, func(), error) {
+	if len(acts) > maxActs {
+		return nil, nil, errs.Newf(errs.Invalid, "一批至多 %d 件", "a batch has at most %d acts", maxActs)
+	}
+	b := newBatch(a.id, acts)
+	a.submission.Commitment, a.submission.Batch = b.root, b.size()
+	if err := x.fits(&a.submission); err != nil {
+		return nil, nil, err
+	}
+	row, err := a.row()
+	if err != nil {
+		return nil, nil, err
+	}
+	return []sqldb.Insert{row, intoBatch.Row(b.id, b.root[:], b.acts)}, x.nudge, nil
+}
+
+// proveAct implements qiong.ProveAct.
+func (x *Evidence) proveAct(ctx context.Context, record string, n uint64) (text []byte, complete bool, err error) {
+	s, err := x.stand(ctx, record)
+	if err != nil || s.result == nil {
+		return nil, false, err
+	}
+	if err := x.addAct(ctx, s.receipt, n); err != nil {
+		return nil, false, err
+	}
+	x.metrics.receipts.Inc()
+	text, err = s.file()
+	return text, s.result.State == receipt.Complete, err
 }

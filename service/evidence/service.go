@@ -129,7 +129,7 @@ func newEvidence(ctx context.Context, h *qiong.Host, cfg Config, chains map[stri
 		return nil, err
 	}
 	h.Acts("acts", x.take)
-	h.Proves(x.prove)
+	h.Proves(x.prove, x.proveAct)
 	x.routes()
 	x.pages()
 	return x, x.openWitness(ctx)
@@ -179,15 +179,22 @@ func (x *Evidence) measure() error {
 
 // take takes in an act of the house, in the transaction that records its message.
 func (x *Evidence) take(_ context.Context, m outbox.Message) ([]sqldb.Insert, func(), error) {
+	id := m.Producer + "-" + strings.ToLower(ident.String(m.ID))
+	typ := fmt.Sprintf("%s/%d", m.Type, m.Version)
+	a := act{id: id, producer: m.Producer, key: m.Key, typ: typ, acceptedAt: x.host.Now().UnixMilli(),
+		submission: ledger.Submission{ID: id, Type: typ, Time: beijing.Time(m.At)}}
+	acts, err := m.Acts()
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(acts) > 0 {
+		return x.takeBatch(&a, acts)
+	}
 	o := receipt.Original{Data: m.Payload}
 	if _, err := rand.Read(o.Salt[:]); err != nil {
 		return nil, nil, err
 	}
-	id := m.Producer + "-" + strings.ToLower(ident.String(m.ID))
-	typ := fmt.Sprintf("%s/%d", m.Type, m.Version)
-	a := act{id: id, producer: m.Producer, key: m.Key, typ: typ, acceptedAt: x.host.Now().UnixMilli(),
-		submission: ledger.Submission{ID: id, Type: typ, Commitment: o.Commitment(), Time: beijing.Time(m.At)},
-		original:   x.sealer.Seal(o.Marshal(), []byte("evidence/"+id))}
+	a.submission.Commitment, a.original = o.Commitment(), x.sealer.Seal(o.Marshal(), []byte("evidence/"+id))
 	if err := x.fits(&a.submission); err != nil {
 		return nil, nil, err
 	}

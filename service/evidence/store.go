@@ -171,6 +171,8 @@ func (s store) eraseBefore(ctx context.Context, at int64) (int64, error) {
 	return s.db.Exec(ctx, sqldb.Durable, "UPDATE act SET original = $1 WHERE accepted_at < $2 AND placed_at > 0 AND length(original) > 0", []byte{}, at)
 }
 
+var intoBatch = sqldb.NewInto("batch", "id", "root", "acts")
+
 // keepBatches stores the acts of batches. What is there already stays.
 func (s store) keepBatches(ctx context.Context, batches []batch) error {
 	if len(batches) == 0 {

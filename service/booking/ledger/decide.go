@@ -20,6 +20,8 @@ var (
 	ErrUnpaid    = errs.New(errs.Conflict, "预约尚未确认", "the booking is not confirmed yet").WithCode("booking.unpaid")
 	ErrCameIn    = errs.New(errs.Conflict, "已入园，不能取消", "somebody of it has entered").WithCode("booking.entered")
 	ErrAllIn     = errs.New(errs.Conflict, "该预约的人数均已入园", "all of this booking have entered").WithCode("booking.all-in")
+	ErrEarly     = errs.New(errs.Conflict, "未到入园时间", "it is too early to enter").WithCode("booking.early")
+	ErrLate      = errs.New(errs.Conflict, "已过入园时间", "it is too late to enter").WithCode("booking.late")
 	ErrCutoff    = errs.New(errs.Conflict, "已过取消时限", "it is too late to cancel").WithCode("booking.cutoff")
 	ErrTwice     = errs.New(errs.Invalid, "同一人出现两次", "the same person twice").WithCode("booking.twice").WithField("visitors")
 	ErrSlotTaken = errs.New(errs.Conflict, "时段编号已存在", "there is a slot of this id").WithCode("booking.slot-taken").WithField("id")
@@ -187,7 +189,7 @@ func (s *State) Expire(now int64, n Number, chance uint64, emit Emit) {
 }
 
 // Cancel gives a booking's places back before the cut-off, or whenever it is forced to.
-func (s *State) Cancel(now int64, n Number, by, note string, force bool, chance uint64, emit Emit) (View, *errs.Error) {
+func (s *State) Cancel(now int64, n Number, note string, force bool, chance uint64, emit Emit) (View, *errs.Error) {
 	slot, b := s.find(n)
 	switch {
 	case b == nil:
@@ -225,8 +227,12 @@ func (s *State) Enter(now int64, n Number, count int, gate string, emit Emit) (V
 		return View{}, ErrNoBooking
 	case b.status == Held:
 		return View{}, ErrUnpaid
-	case b.status != Confirmed && b.status != Entered && b.status != Missed:
+	case b.status != Confirmed && b.status != Entered:
 		return View{}, ErrLapsed
+	case now < (slot.Start-slot.Rules.Early)*1000:
+		return View{}, ErrEarly
+	case now >= (slot.End+slot.Rules.Late)*1000:
+		return View{}, ErrLate
 	case count < 1 || count > int(b.places):
 		return View{}, errs.New(errs.Invalid, "人数不对", "that is not how many may enter").WithField("count")
 	case int(b.entered)+count > int(b.places):

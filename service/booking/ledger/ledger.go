@@ -121,6 +121,9 @@ func ParseNumber(s string) (Number, error) {
 	return Number(n), err
 }
 
+// PerSlot is how many numbers a slot has.
+const PerSlot Number = 1 << inSlotBits
+
 // Shard returns the shard of the booking.
 func (n Number) Shard() uint16 { return uint16(n >> (slotBits + inSlotBits)) }
 
@@ -133,6 +136,8 @@ func (n Number) inSlot() uint32 { return uint32(n) & (1<<inSlotBits - 1) }
 type Rules struct {
 	RealName  bool      `json:"realName"`
 	Party     int       `json:"party"`               // places of one booking, at most
+	Early     int64     `json:"early,omitempty"`     // seconds before the start when people may enter,
+	Late      int64     `json:"late,omitempty"`      // and after the end
 	PerSlot   int       `json:"perSlot"`             // places of one person in a slot, at most; 0: no limit
 	PerDay    int       `json:"perDay"`              // and on a day
 	Hold      int64     `json:"hold"`                // seconds that a booking waits for its payment
@@ -165,6 +170,7 @@ type Slot struct {
 
 	quota  Quotas
 	free   [Channels]atomic.Int32 // what may be sold; others read it
+	room   atomic.Uint64          // the sum of quota; others read it
 	closed atomic.Bool
 	ended  bool
 	note   string // why it was closed
@@ -179,6 +185,9 @@ type Slot struct {
 
 // Left returns how many places of a channel may be sold now. Any goroutine may ask.
 func (s *Slot) Left(c Channel) int { return int(s.free[c].Load()) }
+
+// Capacity returns how many places the slot has in all channels. Any goroutine may ask.
+func (s *Slot) Capacity() uint64 { return s.room.Load() }
 
 // Closed reports whether the slot was closed. Any goroutine may ask.
 func (s *Slot) Closed() bool { return s.closed.Load() }

@@ -28,7 +28,7 @@ func (r *record) emit(e *Event) uint64 {
 }
 
 func rules() Rules {
-	return Rules{RealName: true, Party: 5, PerSlot: 1, PerDay: 2, Hold: 900, Cutoff: 2 * hour, ReturnMin: 60, ReturnMax: 600, Waitlist: 10,
+	return Rules{RealName: true, Party: 5, PerSlot: 1, PerDay: 2, Hold: 900, Cutoff: 2 * hour, Early: hour, Late: hour, ReturnMin: 60, ReturnMax: 600, Waitlist: 10,
 		Strikes: 2, Within: 180, Ban: 30, Products: []Product{{"adult", 5000}, {"free", 0}}}
 }
 
@@ -95,13 +95,19 @@ func TestOneBookingsWay(t *testing.T) {
 			t.Fatalf("confirmed %+v, %v", v, refused)
 		}
 	}
+	if _, refused = s.Enter(before, v.Number, 1, "gate", log.emit); refused != ErrEarly {
+		t.Fatalf("entered a day before: %v", refused)
+	}
+	if _, refused = s.Enter((slot.End+hour)*1000, v.Number, 1, "gate", log.emit); refused != ErrLate {
+		t.Fatalf("entered when it was over: %v", refused)
+	}
 	if v, refused = s.Enter(slot.Start*1000, v.Number, 1, "gate", log.emit); refused != nil || v.Status != Entered || v.Entered != 1 {
 		t.Fatalf("entered %+v, %v", v, refused)
 	}
 	if _, refused = s.Enter(slot.Start*1000, v.Number, 1, "gate", log.emit); refused != ErrAllIn {
 		t.Fatalf("entered twice: %v", refused)
 	}
-	if _, refused = s.Cancel(before, v.Number, "", "", true, 0, log.emit); refused != ErrCameIn {
+	if _, refused = s.Cancel(before, v.Number, "", true, 0, log.emit); refused != ErrCameIn {
 		t.Fatalf("cancelled after entering: %v", refused)
 	}
 	parsed, err := ParseNumber(v.Number.String())
@@ -275,10 +281,11 @@ func TestMissedBookingsLeadToABan(t *testing.T) {
 		if refused != nil {
 			t.Fatal(refused)
 		}
-		if !s.Finish(slot.End*1000, slot, log.emit) {
+		over := (slot.End + hour) * 1000
+		if !s.Finish(over, slot, log.emit) {
 			t.Fatal("not finished")
 		}
-		s.Sweep(slot.End*1000, slot, 0, 100, "", log.emit)
+		s.Sweep(over, slot, 0, 100, "", log.emit)
 	}
 	last, _ := s.Open(before, opening("free again", day+33*daySeconds, 10), log.emit)
 	r := request(last, 9, 1)
@@ -317,7 +324,7 @@ func play(t testing.TB, seed uint64, steps int, each func(*State, *record)) (*St
 		case k < 60 && len(numbers) > 0:
 			s.Confirm(now, numbers[len(numbers)-1-r.IntN(min(len(numbers), 5))], 5000, "n", log.emit)
 		case k < 70 && len(numbers) > 0:
-			s.Cancel(now, numbers[r.IntN(len(numbers))], "", "", r.IntN(2) == 0, r.Uint64(), log.emit)
+			s.Cancel(now, numbers[r.IntN(len(numbers))], "", r.IntN(2) == 0, r.Uint64(), log.emit)
 		case k < 71:
 			slot := slots[r.IntN(len(slots))]
 			for i, w := range slot.waiting {

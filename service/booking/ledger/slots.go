@@ -96,7 +96,7 @@ func (s *State) Close(now int64, slot *Slot, note string, emit Emit) *errs.Error
 
 // Finish ends a slot whose time is over. Sweep then marks who did not come.
 func (s *State) Finish(now int64, slot *Slot, emit Emit) bool {
-	if s.slots[slot.Index] != slot || slot.ended || now < slot.End*1000 {
+	if s.slots[slot.Index] != slot || slot.ended || now < (slot.End+slot.Rules.Late)*1000 {
 		return false
 	}
 	s.commit(&Event{Kind: SlotOver, At: now, Slot: slot.Index}, emit)

@@ -30,9 +30,10 @@ func parts(file io.Reader) func() ([]byte, error) {
 
 // freeze begins a snapshot when it is time. The writer calls it between two batches.
 func (s *Shard) freeze() {
-	if s.last-s.frozen.Load() < s.o.Snapshot || !s.taking.CompareAndSwap(false, true) {
+	if grown := s.last - s.frozen.Load(); grown == 0 || grown < s.o.Snapshot && !s.wanted.Load() || !s.taking.CompareAndSwap(false, true) {
 		return
 	}
+	s.wanted.Store(false)
 	last := s.last
 	head, slots := s.state.AppendHead(nil, last)
 	s.freezes.Go(func() {

@@ -60,6 +60,7 @@ type Shard struct {
 	frozen  atomic.Uint64  // last record of the newest snapshot
 	freezes sync.WaitGroup // the snapshot that is being made
 	taking  atomic.Bool
+	wanted  atomic.Bool // a snapshot was asked for
 }
 
 // Counts are what a shard has done since it was opened. They are read beside it.
@@ -145,6 +146,16 @@ func (s *Shard) Counts() *Counts { return &s.counts }
 
 // Waiting returns how many requests wait before the intake, and how many fit in.
 func (s *Shard) Waiting() (n, of int) { return len(s.intake), cap(s.intake) }
+
+// Durable returns the last record of the log that is durable.
+func (s *Shard) Durable() uint64 { return s.log.Durable() }
+
+// Retain drops what nobody needs of the log for the records after one, and asks for a snapshot, so that more can be dropped
+// the next time.
+func (s *Shard) Retain(last uint64) error {
+	s.wanted.Store(true)
+	return s.log.Retain(last)
+}
 
 // Err returns why the shard takes nothing in any more; nil while it does.
 func (s *Shard) Err() error {

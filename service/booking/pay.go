@@ -1,0 +1,191 @@
+package booking
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/qiongdev/qiong/kit/agency"
+	"github.com/qiongdev/qiong/kit/errs"
+	"github.com/qiongdev/qiong/kit/gm"
+	"github.com/qiongdev/qiong/kit/lang"
+	"github.com/qiongdev/qiong/kit/sqldb"
+	"github.com/qiongdev/qiong/service/booking/ledger"
+	"github.com/qiongdev/qiong/service/booking/payment"
+	"github.com/qiongdev/qiong/service/booking/payment/sandbox"
+)
+
+const cashPath = base + "/cash"
+
+// openPayments makes the port to the provider. The sandbox collects play money within this house.
+func (b *Booking) openPayments() error {
+	ours, err := b.host.Keys.Signer("booking.payments")
+	if err != nil {
+		return err
+	}
+	theirs, err := b.host.Keys.Signer("booking.sandbox")
+	if err != nil {
+		return err
+	}
+	client := agency.NewHTTP(16)
+	if b.sandbox, err = sandbox.New(sandbox.Config{Base: cashPath, Signer: theirs, KeyOf: only(ours.PublicKey()), HTTP: client, Now: b.host.Now, Log: b.host.Log}); err != nil {
+		return err
+	}
+	b.host.Mux.Handle(cashPath+"/", http.StripPrefix(cashPath, b.sandbox.Handler()))
+	b.payments = &payment.Book{Store: payments{b.host.DB}, Bookings: b, Now: b.host.Now, Log: b.host.Log,
+		Provider: &sandbox.Client{HTTP: client, Signer: ours, KeyOf: only(theirs.PublicKey()), Now: b.host.Now}}
+	return nil
+}
+
+// only knows one key.
+func only(pub *gm.PublicKey) func(string) (*gm.PublicKey, error) {
+	id := gm.KeyID(pub)
+	return func(keyID string) (*gm.PublicKey, error) {
+		if keyID != id {
+			return nil, errs.New(errs.Unauthenticated, "不是对方的密钥", "not the other side's key").WithCode("signature.unknown-key")
+		}
+		return pub, nil
+	}
+}
+
+// settleEvery is how often payments are looked after.
+const settleEvery = time.Second
+
+// collect looks after payments until ctx ends.
+func (b *Booking) collect(ctx context.Context) error {
+	b.payments.Provider.(*sandbox.Client).Base = b.host.URL() + cashPath
+	b.payments.Callback = b.host.URL() + base + "/payments/callback"
+	ticker := time.NewTicker(settleEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		if _, err := b.payments.Work(ctx); err != nil && ctx.Err() == nil {
+			b.host.Log.ErrorContext(ctx, "payments", "err", err)
+		}
+		if err := b.giveBack(ctx); err != nil && ctx.Err() == nil {
+			b.host.Log.ErrorContext(ctx, "refunds", "err", err)
+		}
+	}
+}
+
+// giveBack tells payments of bookings that were given up.
+func (b *Booking) giveBack(ctx context.Context) error {
+	type due struct{ n, fen int64 }
+	all, err := sqldb.All(ctx, b.host.DB, func(r sqldb.Scanner) (d due, err error) { return d, r.Scan(&d.n, &d.fen) },
+		"SELECT booking, refund FROM given_up ORDER BY booking LIMIT 100")
+	for _, d := range all {
+		_, err := b.payments.Cancel(ctx, ledger.Number(d.n).String(), "cancel", d.fen)
+		if err != nil && !errs.Is(err, errs.NotFound) {
+			if errs.Is(err, errs.Unavailable) {
+				continue // the money is on its way: later
+			}
+			return err
+		}
+		if _, err := b.host.DB.Exec(ctx, sqldb.Durable, "DELETE FROM given_up WHERE booking = $1", d.n); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// Confirm implements payment.Bookings.
+func (b *Booking) Confirm(ctx context.Context, booking, number string) (bool, error) {
+	n, err := ledger.ParseNumber(booking)
+	if err != nil {
+		return false, err
+	}
+	_, err = b.act(ctx, n, func(now int64, s *ledger.State, emit ledger.Emit) (ledger.View, *errs.Error) {
+		v, ok := s.Look(n)
+		if !ok {
+			return v, ledger.ErrLapsed // retired long ago
+		}
+		return s.Confirm(now, n, v.Slot.Rules.Products[v.Product].Price*int64(v.Places), number, emit)
+	})
+	if e := errs.As(err); e != nil && e.Code == ledger.ErrLapsed.Code {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// order makes the order of a booking that is held, and returns its payment.
+func (b *Booking) order(ctx context.Context, v ledger.View) (payment.Payment, error) {
+	spot := b.spots[v.Slot.Spot]
+	number := v.Number.String()
+	return b.payments.Open(ctx, payment.Order{Number: number, Fen: v.Slot.Rules.Products[v.Product].Price * int64(v.Places),
+		Subject: lang.T(spot.Title.In(lang.ZH)+" 预约", spot.Title.In(lang.EN)+" booking"), Expires: time.Unix(v.Until, 0), Callback: b.payments.Callback}, number)
+}
+
+// callback takes in what the provider reports.
+func (b *Booking) callback(w http.ResponseWriter, r *http.Request) error {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return err
+	}
+	if err := b.payments.Notify(r.Context(), r, body); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// payments implements payment.Store.
+type payments struct{ db sqldb.DB }
+
+func (s payments) Insert(ctx context.Context, p payment.Payment) (payment.Payment, error) {
+	data, err := json.Marshal(p)
+	if err != nil {
+		return p, err
+	}
+	if _, err := s.db.Exec(ctx, sqldb.Durable, "INSERT INTO payment (number, phase, next_at, version, data) VALUES ($1, $2, $3, 1, $4) ON CONFLICT (number) DO NOTHING",
+		p.Number, string(p.Phase), milli(p.Next), string(data)); err != nil {
+		return p, err
+	}
+	return s.Get(ctx, p.Number)
+}
+
+func (s payments) Get(ctx context.Context, number string) (p payment.Payment, err error) {
+	var data string
+	var version int64
+	err = s.db.QueryRow(ctx, "SELECT data, version FROM payment WHERE number = $1", number).Scan(&data, &version)
+	if errors.Is(err, sqldb.ErrNoRows) {
+		return p, errs.New(errs.NotFound, "没有此支付", "there is no such payment").WithCode("booking.payment")
+	}
+	if err == nil {
+		err = json.Unmarshal([]byte(data), &p)
+	}
+	p.Version = version
+	return p, err
+}
+
+func (s payments) Update(ctx context.Context, p payment.Payment) error {
+	data, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	n, err := s.db.Exec(ctx, sqldb.Durable, "UPDATE payment SET phase = $1, next_at = $2, version = version + 1, data = $3 WHERE number = $4 AND version = $5",
+		string(p.Phase), milli(p.Next), string(data), p.Number, p.Version)
+	if err == nil && n == 0 {
+		err = errs.New(errs.Conflict, "支付状态已变", "the payment has changed").WithCode("booking.payment-changed")
+	}
+	return err
+}
+
+func (s payments) Due(ctx context.Context, now time.Time, limit int) ([]string, error) {
+	return sqldb.All(ctx, s.db, func(r sqldb.Scanner) (n string, err error) { return n, r.Scan(&n) },
+		"SELECT number FROM payment WHERE next_at > 0 AND next_at <= $1 ORDER BY next_at LIMIT $2", now.UnixMilli(), int64(limit))
+}
+
+// milli writes a time in milliseconds, rounded up; the zero time as 0.
+func milli(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.Add(time.Millisecond - 1).UnixMilli()
+}

@@ -1,0 +1,139 @@
+package booking
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/qiongdev/qiong/kit/errs"
+	"github.com/qiongdev/qiong/kit/lease"
+	"github.com/qiongdev/qiong/kit/wal"
+	"github.com/qiongdev/qiong/service/booking/shard"
+)
+
+// seat is where a shard runs while this server has its lease.
+type seat struct {
+	b      *Booking
+	number uint16
+	folder string
+	now    atomic.Pointer[shard.Shard]
+}
+
+// shard returns the shard that runs here.
+func (s *seat) shard() (*shard.Shard, error) {
+	if running := s.now.Load(); running != nil {
+		return running, nil
+	}
+	return nil, errs.New(errs.Unavailable, "预约服务正在恢复", "bookings are being recovered").WithCode("booking.recovering").WithRetryAfter(time.Second)
+}
+
+// caughtUp waits until the tables have what the log has now.
+func (s *seat) caughtUp(ctx context.Context) error {
+	running, err := s.shard()
+	if err != nil {
+		return err
+	}
+	want := running.Durable()
+	for wait := 5 * time.Millisecond; ; wait = min(2*wait, 200*time.Millisecond) {
+		at, err := s.b.store.progress(ctx, "rows/"+strconv.Itoa(int(s.number)))
+		if err != nil || at >= want {
+			return err
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// pause is how long a shard that came to an error rests before it is opened anew.
+const pause = time.Second
+
+// run keeps the shard running, from its log after each error, until ctx ends.
+func (s *seat) run(ctx context.Context) error {
+	for {
+		err := s.lead(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		s.b.host.Log.LogAttrs(ctx, slog.LevelError, "bookings stopped, and are opened anew", slog.Int("shard", int(s.number)), slog.Any("err", err))
+		if errs.As(err) != nil && errs.As(err).Code == wal.CodeDamaged {
+			return err // nothing is repaired behind an operator's back
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// lead takes the lease, recovers the shard and runs it.
+func (s *seat) lead(ctx context.Context) (err error) {
+	holder, err := s.b.leases.Acquire(ctx, s.String())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, holder.Release(context.WithoutCancel(ctx))) }()
+	log, err := wal.Open(s.folder, wal.Options{Generation: holder.Epoch()})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, log.Close()) }()
+	if torn := log.Recovered().Torn; torn != nil {
+		s.b.host.Log.LogAttrs(ctx, slog.LevelWarn, "an unfinished batch was dropped", slog.Int("shard", int(s.number)), slog.Int64("bytes", torn.Bytes))
+	}
+	return s.serve(ctx, holder, log)
+}
+
+func (s *seat) serve(ctx context.Context, holder *lease.Holder, log *wal.Log) error {
+	running, err := shard.Open(shard.Options{Number: s.number, Log: log, Now: s.b.host.Now, Intake: s.b.cfg.Intake, Valid: holder.Valid, Slog: s.b.host.Log})
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return running.Run(ctx) })
+	g.Go(func() error { return s.project(ctx, log) })
+	g.Go(func() error { return s.anchor(ctx, log) })
+	g.Go(func() error {
+		defer s.now.Store(nil)
+		s.now.Store(running)
+		if err := s.b.openSlots(ctx); err != nil && ctx.Err() == nil {
+			return err
+		}
+		select {
+		case <-holder.Lost():
+			return holder.Err()
+		case <-ctx.Done():
+			return nil
+		}
+	})
+	return g.Wait()
+}
+
+// trim drops what the log does not need any more: it is in the tables, went to evidence, and stands in a
+// snapshot, which has no documents.
+func (s *seat) trim(ctx context.Context) error {
+	running, err := s.shard()
+	if err != nil {
+		return nil // later
+	}
+	last := running.Frozen()
+	for _, reader := range []string{"rows", "acts"} {
+		at, err := s.b.store.progress(ctx, reader+"/"+strconv.Itoa(int(s.number)))
+		if err != nil {
+			return err
+		}
+		last = min(last, at)
+	}
+	if last == 0 {
+		return nil
+	}
+	return running.Retain(last)
+}
