@@ -140,6 +140,9 @@ func tables(b *strings.Builder, c *qiong.Console, r *trend.Report) error {
 	}
 	fmt.Fprintln(w, c.Say("\n归属\t协程\t净增\t请求\t每请求\tselect", "\nwhose\tgoroutines\tmore\trequests\teach\tselect"))
 	for _, t := range r.Tasks {
+		if t.Before == 0 && t.After == 0 && t.Requests == 0 {
+			continue
+		}
 		fmt.Fprintf(w, "%s\t%d\t%+d\t%d\t%+.2f\t%.0f%%\n", owner(t.Labels, c.Lang), t.After, t.After-t.Before, t.Requests, t.PerRequest, 100*t.Select)
 	}
 	return w.Flush()
