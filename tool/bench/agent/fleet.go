@@ -63,7 +63,7 @@ func (f *Fleet) Run(ctx context.Context, o Order) ([]*Answer, error) {
 			return err
 		}
 		answers[i].Name = f.Agents[i]
-		if answers[i].Tally == nil {
+		if answers[i].Tally == nil || len(answers[i].Tally.Kinds) != len(o.Definition.Requests) {
 			return errs.New(errs.Unavailable, "压测端的应答不完整", "the agent's answer is not whole")
 		}
 		return nil

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -97,8 +98,13 @@ func (c *http1Caller) exchange(ctx context.Context, r Request) (answer, error) {
 			return answer{}, err
 		}
 	}
-	stop := context.AfterFunc(ctx, func() { c.conn.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
+	conn := c.conn
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) }) // a closed one needs none
+	defer func() {
+		if !stop() {
+			c.close() // the deadline may yet be set: it must not hit the next request
+		}
+	}()
 	c.out = r.AppendHTTP1(c.out[:0])
 	c.parser.Keep, c.parser.NoBody = r.NeedsBody(), r.Method() == "HEAD"
 	if _, err := c.conn.Write(c.out); err != nil {
@@ -120,11 +126,14 @@ func (c *http1Caller) exchange(ctx context.Context, r Request) (answer, error) {
 	}
 }
 
-// http2Conn is one connection of HTTP/2.
+// http2Conn is one connection of HTTP/2, opened anew where it was lost.
 type http2Conn struct {
 	transport *http.Transport
 	target    *Target
-	conn      *http.ClientConn
+	scheme    string
+
+	mu   sync.Mutex
+	conn *http.ClientConn
 }
 
 // http2Caller makes requests on a stream at a time of a connection.
@@ -135,9 +144,9 @@ type http2Caller struct {
 
 func dialHTTP2(ctx context.Context, p *Plan, callers int) ([]caller, error) {
 	t := &http.Transport{DisableCompression: true, Protocols: new(http.Protocols)}
-	scheme := "http"
+	c := &http2Conn{transport: t, target: &p.Target, scheme: "http"}
 	if p.Target.TLS != nil {
-		scheme = "https"
+		c.scheme = "https"
 		t.TLSClientConfig = p.Target.TLS.Clone()
 		t.Protocols.SetHTTP2(true)
 	} else {
@@ -145,26 +154,46 @@ func dialHTTP2(ctx context.Context, p *Plan, callers int) ([]caller, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.Timeout)
 	defer cancel()
-	conn, err := t.NewClientConn(ctx, scheme, p.Target.Addr)
-	if err != nil {
+	if _, err := c.open(ctx); err != nil {
 		return nil, err
 	}
-	shared := &http2Conn{t, &p.Target, conn}
 	var all []caller
 	for range callers {
-		all = append(all, &http2Caller{http2Conn: shared})
+		all = append(all, &http2Caller{http2Conn: c})
 	}
 	return all, nil
 }
 
-func (c *http2Caller) close() { _ = c.conn.Close() } // the callers share it; closing again does nothing
+// open returns the connection, a new one where the last is lost.
+func (c *http2Conn) open(ctx context.Context) (*http.ClientConn, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.conn != nil && c.conn.Err() == nil {
+		return c.conn, nil
+	}
+	conn, err := c.transport.NewClientConn(ctx, c.scheme, c.target.Addr)
+	if err != nil {
+		return nil, err
+	}
+	if c.conn != nil {
+		_ = c.conn.Close() // it is lost
+	}
+	c.conn = conn
+	return conn, nil
+}
+
+func (c *http2Conn) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_ = c.conn.Close() // the callers share it; closing again does nothing
+}
 
 func (c *http2Caller) call(ctx context.Context, r Request) (answer, error) {
-	scheme := "http"
-	if c.target.TLS != nil {
-		scheme = "https"
+	conn, err := c.open(ctx)
+	if err != nil {
+		return answer{}, err
 	}
-	u, err := url.Parse(scheme + "://" + c.target.Host + r.Path())
+	u, err := url.Parse(c.scheme + "://" + c.target.Host + r.Path())
 	if err != nil {
 		return answer{}, err
 	}
@@ -173,7 +202,7 @@ func (c *http2Caller) call(ctx context.Context, r Request) (answer, error) {
 	if body := r.AppendBody(nil); len(body) > 0 {
 		request.Body, request.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	}
-	resp, err := c.conn.RoundTrip(request)
+	resp, err := conn.RoundTrip(request)
 	if err != nil {
 		return answer{}, err
 	}

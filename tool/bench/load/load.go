@@ -76,6 +76,7 @@ type Plan struct {
 	Shards   int               // 0: 1
 	Start    func() time.Time  // asked once all connections are open, when to begin; nil: now
 	Watch    *Watch            // may be nil
+	dial     dialer            // of tests
 	Portable bool              // keep away from the engine for Linux
 }
 

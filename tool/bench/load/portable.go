@@ -97,7 +97,10 @@ func openAll(ctx context.Context, p *Plan) ([]caller, error) {
 	var all []caller
 	var wg sync.WaitGroup
 	places := make(chan struct{}, atOncePortable)
-	dial := dialerOf(&p.Target)
+	dial := p.dial
+	if dial == nil {
+		dial = dialerOf(&p.Target)
+	}
 	for range p.Conns {
 		places <- struct{}{}
 		wg.Go(func() {

@@ -13,8 +13,8 @@ import (
 
 // The size of a chart and the room around its plot, in its own units.
 const (
-	width, height            = 640, 240
-	left, right, top, bottom = 64, 12, 12, 36
+	width, height            = 460, 220
+	left, right, top, bottom = 56, 24, 12, 36
 )
 
 // line is one curve of a chart.
@@ -113,10 +113,11 @@ func throughput(p *result.Phase, l lang.Lang) template.HTML {
 	bad := line{name: lang.T("错误与未发/秒", "errors and dropped a second").In(l), class: "bad"}
 	high := 1.0
 	for i, point := range p.Series {
-		length := p.Interval
-		if end := p.Seconds - float64(i)*p.Interval; end > 0.05*p.Interval && end < length {
-			length = end // the last interval is not whole
+		length := min(p.Interval, p.Seconds-float64(i)*p.Interval)
+		if length < 0.1*p.Interval && i > 0 {
+			continue // what is left over of the last interval says nothing of a rate
 		}
+		length = max(length, 0.01)
 		at := (float64(i) + 0.5) * p.Interval
 		done.points = append(done.points, [2]float64{at, float64(point.Done) / length})
 		bad.points = append(bad.points, [2]float64{at, float64(point.Errors) / length})
@@ -144,12 +145,20 @@ func latency(p *result.Phase, l lang.Lang) template.HTML {
 	return chart(lang.T("响应时间随时间", "Response time over time").In(l), seconds(l, p), logAxis(low, high), lines)
 }
 
+// decade writes a power of ten in milliseconds.
+func decade(v float64) string {
+	if v >= 1000 {
+		return fmt.Sprintf("%g s", v/1000)
+	}
+	return fmt.Sprintf("%.4g ms", v)
+}
+
 // logAxis returns an axis of milliseconds in whole powers of ten.
 func logAxis(low, high float64) axis {
 	if !(low > 0) || math.IsInf(low, 0) || !(high > 0) {
 		low, high = 0.1, 10
 	}
-	a := axis{log: true, low: math.Pow(10, math.Floor(math.Log10(low))), high: math.Pow(10, math.Ceil(math.Log10(high))), label: millis}
+	a := axis{log: true, low: math.Pow(10, math.Floor(math.Log10(low))), high: math.Pow(10, math.Ceil(math.Log10(high))), label: decade}
 	if a.high <= a.low {
 		a.high = a.low * 10
 	}

@@ -159,7 +159,7 @@ func (t *Tally) Sum() {
 func (t *Tally) Merge(o *Tally) {
 	t.Sum()
 	o.Sum()
-	for i := range t.Kinds {
+	for i := range min(len(t.Kinds), len(o.Kinds)) {
 		t.Kinds[i].Done += o.Kinds[i].Done
 		t.Kinds[i].Failed += o.Kinds[i].Failed
 		if len(t.Kinds) > 1 {
