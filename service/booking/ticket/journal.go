@@ -97,6 +97,9 @@ func (c Cursor) Read(records []byte) ([]Entry, Cursor, error) {
 	for i := 0; i < len(records); i += entrySize {
 		r := records[i : i+entrySize]
 		sequence := binary.BigEndian.Uint32(r)
+		if sequence == 0 {
+			return nil, c, damaged(i)
+		}
 		if sequence <= at.Sequence && at == c {
 			continue
 		}
