@@ -71,7 +71,7 @@ type Booking struct {
 	lobbies lobbies
 
 	sandbox  *sandbox.Sandbox
-	payments *payment.Book
+	payments func() *payment.Book
 }
 
 func open(ctx context.Context, h *qiong.Host, cfg Config) (*Booking, error) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/qiongdev/qiong/kit/agency"
@@ -35,8 +36,11 @@ func (b *Booking) openPayments() error {
 		return err
 	}
 	b.host.Mux.Handle(cashPath+"/", http.StripPrefix(cashPath, b.sandbox.Handler()))
-	b.payments = &payment.Book{Store: payments{b.host.DB}, Bookings: b, Now: b.host.Now, Log: b.host.Log,
-		Provider: &sandbox.Client{HTTP: client, Signer: ours, KeyOf: only(theirs.PublicKey()), Now: b.host.Now}}
+	b.payments = sync.OnceValue(func() *payment.Book { // the house's own address is known only once it listens
+		url := b.host.URL()
+		return &payment.Book{Store: payments{b.host.DB}, Bookings: b, Now: b.host.Now, Log: b.host.Log, Callback: url + base + "/payments/callback",
+			Provider: &sandbox.Client{Base: url + cashPath, HTTP: client, Signer: ours, KeyOf: only(theirs.PublicKey()), Now: b.host.Now}}
+	})
 	return nil
 }
 
@@ -56,8 +60,6 @@ const settleEvery = time.Second
 
 // collect looks after payments until ctx ends.
 func (b *Booking) collect(ctx context.Context) error {
-	b.payments.Provider.(*sandbox.Client).Base = b.host.URL() + cashPath
-	b.payments.Callback = b.host.URL() + base + "/payments/callback"
 	ticker := time.NewTicker(settleEvery)
 	defer ticker.Stop()
 	for {
@@ -66,7 +68,7 @@ func (b *Booking) collect(ctx context.Context) error {
 			return nil
 		case <-ticker.C:
 		}
-		if _, err := b.payments.Work(ctx); err != nil && ctx.Err() == nil {
+		if _, err := b.payments().Work(ctx); err != nil && ctx.Err() == nil {
 			b.host.Log.ErrorContext(ctx, "payments", "err", err)
 		}
 		if err := b.giveBack(ctx); err != nil && ctx.Err() == nil {
@@ -81,7 +83,7 @@ func (b *Booking) giveBack(ctx context.Context) error {
 	all, err := sqldb.All(ctx, b.host.DB, func(r sqldb.Scanner) (d due, err error) { return d, r.Scan(&d.n, &d.fen) },
 		"SELECT booking, refund FROM given_up ORDER BY booking LIMIT 100")
 	for _, d := range all {
-		_, err := b.payments.Cancel(ctx, ledger.Number(d.n).String(), "cancel", d.fen)
+		_, err := b.payments().Cancel(ctx, ledger.Number(d.n).String(), "cancel", d.fen)
 		if err != nil && !errs.Is(err, errs.NotFound) {
 			if errs.Is(err, errs.Unavailable) {
 				continue // the money is on its way: later
@@ -118,8 +120,8 @@ func (b *Booking) Confirm(ctx context.Context, booking, number string) (bool, er
 func (b *Booking) order(ctx context.Context, v ledger.View) (payment.Payment, error) {
 	spot := b.spots[v.Slot.Spot]
 	number := v.Number.String()
-	return b.payments.Open(ctx, payment.Order{Number: number, Fen: v.Slot.Rules.Products[v.Product].Price * int64(v.Places),
-		Subject: lang.T(spot.Title.In(lang.ZH)+" 预约", spot.Title.In(lang.EN)+" booking"), Expires: time.Unix(v.Until, 0), Callback: b.payments.Callback}, number)
+	return b.payments().Open(ctx, payment.Order{Number: number, Fen: v.Slot.Rules.Products[v.Product].Price * int64(v.Places),
+		Subject: lang.T(spot.Title.In(lang.ZH)+" 预约", spot.Title.In(lang.EN)+" booking"), Expires: time.Unix(v.Until, 0)}, number)
 }
 
 // callback takes in what the provider reports.
@@ -128,7 +130,7 @@ func (b *Booking) callback(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := b.payments.Notify(r.Context(), r, body); err != nil {
+	if err := b.payments().Notify(r.Context(), r, body); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)

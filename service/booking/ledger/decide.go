@@ -30,7 +30,7 @@ var (
 )
 
 // maxAttempts is how many bookings a slot may ever have, with those that were given up.
-const maxAttempts = 1<<inSlotBits - 1
+const maxAttempts = 1<<inSlotBits - 2
 
 // Request asks for places.
 type Request struct {

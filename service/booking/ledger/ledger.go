@@ -98,7 +98,7 @@ func (s Status) String() string {
 // Live reports whether a booking of this status has places in its slot.
 func (s Status) Live() bool { return s == Held || s == Confirmed || s == Entered || s == Missed }
 
-// Number names a booking: shard, slot in the shard, booking in the slot.
+// Number names a booking: shard, slot in the shard, booking in the slot from 1. It is never 0.
 type Number uint64
 
 const (
@@ -107,9 +107,9 @@ const (
 	shardBits  = 14
 )
 
-// NumberOf returns the number of the n-th booking of a slot.
+// NumberOf returns the number of the n-th booking of a slot, from 0.
 func NumberOf(shard uint16, slot, n uint32) Number {
-	return Number(uint64(shard)<<(slotBits+inSlotBits) | uint64(slot)<<inSlotBits | uint64(n))
+	return Number(uint64(shard)<<(slotBits+inSlotBits) | uint64(slot)<<inSlotBits | (uint64(n) + 1))
 }
 
 // String writes the number as people and URLs know it.
@@ -130,7 +130,7 @@ func (n Number) Shard() uint16 { return uint16(n >> (slotBits + inSlotBits)) }
 // Slot returns the slot's place in the shard.
 func (n Number) Slot() uint32 { return uint32(n>>inSlotBits) & (1<<slotBits - 1) }
 
-func (n Number) inSlot() uint32 { return uint32(n) & (1<<inSlotBits - 1) }
+func (n Number) inSlot() uint32 { return uint32(n)&(1<<inSlotBits-1) - 1 }
 
 // Rules are those of a spot, as they stand for one slot.
 type Rules struct {
