@@ -50,14 +50,15 @@ const (
 )
 
 // Open stores the payment of a booking and makes its order at the provider. Asked again with the same number it returns
-// the same payment; with another booking or amount the error is of kind Conflict. The order may be in phase Creating
-// where the provider has not answered: [Book.Work] goes on with it.
+// the same payment, also after its expiry; with another booking or amount the error is of kind Conflict. The payment may
+// be in phase Creating where the provider has not answered: [Book.Work] goes on with it.
 func (b *Book) Open(ctx context.Context, o Order, booking string) (Payment, error) {
-	fresh, err := Begin(o, booking, b.now())
-	if err != nil {
-		return Payment{}, err
+	p, err := b.Store.Get(ctx, o.Number)
+	if errs.Is(err, errs.NotFound) {
+		if p, err = Begin(o, booking, b.now()); err == nil {
+			p, err = b.Store.Insert(ctx, p)
+		}
 	}
-	p, err := b.Store.Insert(ctx, fresh)
 	if err != nil {
 		return Payment{}, err
 	}

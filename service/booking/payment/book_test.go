@@ -110,6 +110,15 @@ func TestOneNumberOneOrder(t *testing.T) {
 		if _, err := w.books[1].Open(t.Context(), again, first.Booking); !errs.Is(err, errs.Conflict) {
 			t.Errorf("with another amount: %v", err)
 		}
+		time.Sleep(time.Hour)
+		again.Fen--
+		if p, err := w.books[1].Open(t.Context(), again, first.Booking); err != nil || p.Phase != payment.Ended {
+			t.Errorf("after its expiry: %+v, %v", p, err)
+		}
+		again.Number = "order-2"
+		if _, err := w.books[1].Open(t.Context(), again, first.Booking); !errs.Is(err, errs.Invalid) {
+			t.Errorf("a new one that has expired: %v", err)
+		}
 		if n := w.sandbox.Account().Orders; n != 1 {
 			t.Errorf("the provider has %d orders", n)
 		}

@@ -50,13 +50,13 @@ func (r *Room) Admission(now time.Time, number uint32, person []byte) (token str
 }
 
 // Use takes in that an admission was used, so that it no longer counts as under way. A place that is not admitted stays as
-// it is, but that an expired one becomes used: its booking was under way when it expired.
+// it is, but that an expired one becomes used: its booking was under way when it expired. A number that is nobody's, as
+// of an admission from before a restart with an older export, is no error; one that never was is of kind NotFound.
 func (r *Room) Use(number uint32) error {
-	p, err := r.row(number)
-	if err != nil {
-		return err
+	if number < 1 || int64(number) > int64(len(r.places)) {
+		return noPlace()
 	}
-	switch p.state {
+	switch p := &r.places[number-1]; p.state {
 	case Admitted:
 		r.admitted.remove(number)
 		r.live--

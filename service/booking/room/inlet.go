@@ -10,7 +10,7 @@ import (
 // Inlet is how fast people go in. The zero value means the defaults.
 type Inlet struct {
 	Wait    time.Duration // how long requests may wait before the engine; beyond it the inlet slows down; default 200 ms
-	Target  int           // how many may wait at most, however fast it is, at least 32; default 2048
+	Target  int           // how many may wait at most, however fast it is; default 2048
 	Floor   float64       // people a second that go in whatever the engine says; default 1
 	Ceiling float64       // people a second at most; default 100,000
 	Start   float64       // people a second to begin with; default 50
@@ -60,7 +60,7 @@ func (c Inlet) controller() (controller, error) {
 	def(&c.Ceiling, 100_000)
 	def(&c.Start, 50)
 	def(&c.Factor, 1.5)
-	ok := c.Target >= fewest && c.Wait > 0 && c.Floor > 0 && c.Ceiling >= c.Floor && c.Ceiling <= 1e7 && c.Start > 0 && c.Factor >= 1 && c.Factor <= 100 &&
+	ok := c.Target > 0 && c.Wait > 0 && c.Floor > 0 && c.Ceiling >= c.Floor && c.Ceiling <= 1e7 && c.Start > 0 && c.Factor >= 1 && c.Factor <= 100 &&
 		c.Hold >= time.Second && c.Hold <= 24*time.Hour
 	if !ok {
 		return controller{}, errs.New(errs.Invalid, "放行参数不合法", "the inlet is not valid").WithField("inlet")

@@ -300,9 +300,13 @@ func (r *Room) dequeue(p *place) {
 
 func (r *Room) row(number uint32) (*place, error) {
 	if number < 1 || int64(number) > int64(len(r.places)) || r.places[number-1].state == Vacant {
-		return nil, errs.New(errs.NotFound, "没有这个候场号", "there is no such place").WithCode("room.place")
+		return nil, noPlace()
 	}
 	return &r.places[number-1], nil
+}
+
+func noPlace() error {
+	return errs.New(errs.NotFound, "没有这个候场号", "there is no such place").WithCode("room.place")
 }
 
 // Len returns how many places are in draw, waiting or admitted. It only reads.
