@@ -147,7 +147,7 @@ func classify(rest []byte, offset int64, written int, s uint32, next uint64) str
 		return "a frame that is not whole, and something after it"
 	case ok && rest[h.size-1] == 0: // it was not written to its end
 		return ""
-	case ok && blanks(rest[:h.size]) > h.blank && lacksSector(rest[:h.size], offset):
+	case ok && blanks(rest[:h.size]) > h.blank && (lacksSector(rest[:h.size], offset) || lacksSector(rest[:h.size], 0)):
 		return ""
 	case ok:
 		return "a frame was written to its end, and its checksum does not hold"
@@ -161,7 +161,8 @@ func classify(rest []byte, offset int64, written int, s uint32, next uint64) str
 
 const sector = 512
 
-// lacksSector reports whether a sector, or what of it belongs to the frame, is all zeros.
+// lacksSector reports whether a sector, or what of it belongs to the frame, is all zeros. Sectors are counted from an
+// offset: that of the frame in its file, and 0 for disks that cut a write at its own multiples.
 func lacksSector(frame []byte, offset int64) bool {
 	for len(frame) > 0 {
 		n := min(sector-int(offset%sector), len(frame))

@@ -146,10 +146,10 @@ func (f *following) run() error {
 		return peer(fmt.Errorf("a message of kind %d before the start", kind))
 	}
 	start, err := parseBeginning(payload)
-	if err == nil {
-		err = f.begin(start)
-	}
 	if err != nil {
+		return peer(err)
+	}
+	if err := f.begin(start); err != nil {
 		_ = f.w.refuse(f.b.s.newestGeneration(), err) // it is told if it can be
 		return f.failed(err)
 	}
