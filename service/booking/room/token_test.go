@@ -89,6 +89,12 @@ func TestResume(t *testing.T) {
 	if p := join(t, r, opens.Add(-time.Second), 3); p.Number != 12 {
 		t.Errorf("after the restart the next one is number %d", p.Number)
 	}
+	if err := r.Use(mine.Number); err != nil || r.places[mine.Number-1].state != Vacant {
+		t.Errorf("an admission from before the restart: %v", err)
+	}
+	if err := r.Use(1000); !errs.Is(err, errs.NotFound) {
+		t.Errorf("a number that never was: %v", err)
+	}
 	for name, c := range map[string]struct {
 		person int
 		token  string
