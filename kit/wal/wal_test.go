@@ -3,6 +3,9 @@ package wal
 import (
 	"fmt"
 	"io"
+	"os"
+	"strings"
+	"sync"
 	"testing"
 )
 
@@ -68,9 +71,6 @@ func TestLogKeepsWhatItAcknowledged(t *testing.T) {
 	if len(l.s.segments) < 3 {
 		t.Fatalf("%d segments", len(l.s.segments))
 	}
-	if err := l.Snapshot(100, func(w io.Writer) error { _, err := w.Write([]byte("state")); return err }); err == nil {
-		t.Log("record 100 ends a batch")
-	}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -84,4 +84,124 @@ func TestLogKeepsWhatItAcknowledged(t *testing.T) {
 	}
 	want = append(want, "a", "b")
 	check(l)
+}
+
+func TestOnlyOneHasTheFolder(t *testing.T) {
+	dir := t.TempDir()
+	l := openLog(t, dir, Options{Generation: 5})
+	if _, err := Open(dir, Options{Generation: 6}); !hasCode(err, CodeLocked) || !strings.Contains(err.Error(), fmt.Sprint("process ", os.Getpid())) {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, generation := range []uint64{0, 4, 5} {
+		if _, err := Open(dir, Options{Generation: generation}); !hasCode(err, CodeFenced) {
+			t.Fatalf("generation %d after 5: %v", generation, err)
+		}
+	}
+}
+
+// TestOvertakenWriterFindsOut has a writer go on although another has the folder: its lock was lost.
+func TestOvertakenWriterFindsOut(t *testing.T) {
+	m := newMemory(nil)
+	old := lead(t, m, 1)
+	put(t, old, 3, "old")
+	m.locked = false
+	now := lead(t, m, 2)
+	if _, err := old.Write(t.Context(), []byte("too late")); !hasCode(err, CodeStopped) || !strings.Contains(err.Error(), "generation 2") {
+		t.Fatal(err)
+	}
+	put(t, now, 1, "new")
+	if got := contents(t, now, 0); len(got) != 4 || got[3] != "new 0" {
+		t.Fatal(got)
+	}
+}
+
+// TestManyWriteAndRead has callers share batches while others read.
+func TestManyWriteAndRead(t *testing.T) {
+	l := lead(t, newMemory(nil), 1)
+	const writers, each = 8, 200
+	var all sync.WaitGroup
+	for w := range writers {
+		all.Go(func() {
+			for i := range each {
+				word := fmt.Sprintf("%d/%d", w, i)
+				lsn, err := l.Write(t.Context(), []byte(word), []byte("second"))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				for r, err := range l.Read(lsn - 1) {
+					if err != nil || r.LSN != lsn || string(r.Data) != word {
+						t.Error(r, lsn, err)
+					}
+					break
+				}
+			}
+		})
+	}
+	for range 2 {
+		all.Go(func() {
+			next := uint64(1)
+			for next <= 2*writers*each {
+				if err := l.Wait(t.Context(), next); err != nil {
+					t.Error(err)
+					return
+				}
+				for r, err := range l.Read(next - 1) {
+					if err != nil || r.LSN != next {
+						t.Error(r.LSN, next, err)
+						return
+					}
+					next++
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+// TestRetain drops what two snapshots hold, and falls back to the older when the newer is damaged.
+func TestRetain(t *testing.T) {
+	m := newMemory(nil)
+	l := lead(t, m, 1)
+	put(t, l, 400, "x")
+	if err := l.Retain(400); err != nil || l.s.oldest() != 1 {
+		t.Fatal("the log was dropped without a snapshot: ", err)
+	}
+	for _, last := range []uint64{100, 200, 300} {
+		if err := l.Snapshot(last, func(w io.Writer) error { _, err := fmt.Fprint(w, last); return err }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.Retain(400); err != nil {
+		t.Fatal(err)
+	}
+	if oldest := l.s.oldest(); oldest < 120 || oldest > 201 {
+		t.Fatalf("record %d is the oldest", oldest)
+	}
+	for _, err := range l.Read(0) {
+		if !hasCode(err, CodeNotKept) {
+			t.Fatal(err)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	all := m.contents()
+	newest := ""
+	for name := range all {
+		if strings.HasSuffix(name, snapshotExt) {
+			newest = max(newest, name)
+		}
+	}
+	all[newest][snapshotHead] ^= 1
+	l = lead(t, newMemory(all), 2)
+	if r := l.Recovered(); r.Snapshot != 200 || len(r.Skipped) != 1 || r.Last != 400 {
+		t.Fatalf("%+v", r)
+	}
+	if got := contents(t, l, 200); len(got) != 200 {
+		t.Fatal(len(got))
+	}
 }
