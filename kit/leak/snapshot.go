@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"runtime/metrics"
 	"runtime/pprof"
 	"slices"
@@ -68,6 +69,9 @@ func (c *collector) take(leaks bool) (*Snapshot, error) {
 	s.Counts = c.labels.Counts()
 	slices.SortFunc(s.Counts, func(a, b Count) int { return cmp.Compare(Key(a.Labels), Key(b.Labels)) })
 	var b bytes.Buffer
+	if s.Goroutines > many {
+		defer calm()()
+	}
 	if err := p.WriteTo(&b, 0); err != nil {
 		return nil, err
 	}
@@ -99,6 +103,21 @@ func (c *collector) arrange(groups []stack.Goroutines) []stack.Goroutines {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(Key(a.Labels), Key(b.Labels)), cmp.Compare(a.Site().Place(), b.Site().Place()))
 	})
 	return groups
+}
+
+// many is the number of goroutines from which garbage collections, each of which looks through all their stacks, would
+// cost more than the profile whose garbage (800 bytes a goroutine) brings them about.
+const many = 20_000
+
+// calm has fewer of them until the function is called that it returns. A memory limit holds all the same.
+func calm() (restore func()) {
+	const percent = 400
+	old := debug.SetGCPercent(percent)
+	if old < 0 || old > percent {
+		debug.SetGCPercent(old)
+		return func() {}
+	}
+	return func() { debug.SetGCPercent(old) }
 }
 
 func heap() uint64 {
