@@ -36,15 +36,14 @@ func public(t testing.TB, key *gm.PrivateKey) *gm.PublicKey {
 
 // stand is a voter behind HTTP, whose answers can be tampered with.
 type stand struct {
-	bench      *bench
-	voter, a   *gm.PrivateKey
-	server     *httptest.Server
-	mu         sync.Mutex
-	handler    *Handler
-	requests   []*http.Request
-	bodies     []string
-	tamper     func(http.Header, []byte) []byte
-	statusCode int
+	bench    *bench
+	voter, a *gm.PrivateKey
+	server   *httptest.Server
+	mu       sync.Mutex
+	handler  *Handler
+	requests []*http.Request
+	bodies   []string
+	tamper   func(http.Header, []byte) []byte
 }
 
 func newStand(t *testing.T) *stand {

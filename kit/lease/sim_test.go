@@ -38,3 +38,16 @@ func TestOneHolderWhatEverHappens(t *testing.T) {
 		t.Error("too little happened to prove anything")
 	}
 }
+
+// The worlds can find a fault: with clocks far beyond the limit two hold the lease at once.
+func TestWorldsFindClocksBeyondTheLimit(t *testing.T) {
+	var found atomic.Bool
+	for seed := uint64(1); seed <= 300 && !found.Load(); seed++ {
+		synctest.Test(t, func(*testing.T) {
+			runWorld(seed, 10*limit, func(string, ...any) { found.Store(true) })
+		})
+	}
+	if !found.Load() {
+		t.Error("300 worlds found nothing")
+	}
+}

@@ -99,7 +99,7 @@ func voters(all map[string]*machine) (list []string) {
 
 func (m *machine) client(t *testing.T, all map[string]*machine) *lease.Client {
 	t.Helper()
-	c, err := lease.Connect(m.ring, m.name, voters(all), time.Second, true)
+	c, err := lease.Connect(m.ring, m.name, voters(all), 3*time.Second, true)
 	if err != nil {
 		t.Fatal(err)
 	}
