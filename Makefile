@@ -8,7 +8,7 @@ export CGO_ENABLED ?= 0
 RECEIPT     := web/receipt
 VERIFY      := service/evidence/web/dist/verify.js
 
-.PHONY: help build web run test test-web test-engines race lint cross qemu fuzz soak-kill bench clean $(addprefix bench-,saga submit case up han label exchange evidence leak)
+.PHONY: help build web run test test-web test-engines race lint cross qemu fuzz soak-kill bench clean $(addprefix bench-,saga submit case up han label exchange evidence leak wal)
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,7 +59,7 @@ soak-kill: build ## a thousand kills at random moments; nothing accepted is lost
 fuzz: ## a minute of fuzzing for every parser
 	scripts/fuzz 60s
 
-bench: bench-saga bench-submit bench-case bench-up bench-han bench-label bench-exchange bench-evidence bench-leak ## every measurement of doc/bench.md
+bench: bench-saga bench-submit bench-case bench-up bench-han bench-label bench-exchange bench-evidence bench-leak bench-wal ## every measurement of doc/bench.md
 
 bench-saga: ## sagas beside dtm and a hand-written loop
 	cd bench && $(GO) run ./saga
@@ -87,6 +87,9 @@ bench-evidence: build ## receipts by a council of four and alone: latency, rates
 
 bench-leak: ## what labels cost a request, time of a collection, a clean soak
 	cd bench && GOEXPERIMENT=$(EXPERIMENT) $(GO) run ./leak
+
+bench-wal: ## the log beside raw write and fdatasync of the same bytes; reading it again
+	cd bench && $(GO) run ./wal
 
 clean: ## remove what was built
 	rm -rf bin $(VERIFY)
