@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -111,9 +112,18 @@ func (b *Booking) Confirm(ctx context.Context, booking, number string) (bool, er
 		return s.Confirm(now, n, v.Slot.Rules.Products[v.Product].Price*int64(v.Places), number, emit)
 	})
 	if e := errs.As(err); e != nil && e.Code == ledger.ErrLapsed.Code {
-		return false, nil
+		return b.wasConfirmed(ctx, n) // and perhaps cancelled since: the money is that booking's all the same
 	}
 	return err == nil, err
+}
+
+// wasConfirmed reports whether a booking that is not live any more had been confirmed.
+func (b *Booking) wasConfirmed(ctx context.Context, n ledger.Number) (bool, error) {
+	if err := b.seats[n.Shard()].caughtUp(ctx); err != nil {
+		return false, err
+	}
+	acts, err := b.store.acts(ctx, n)
+	return slices.ContainsFunc(acts, func(a actRow) bool { return a.kind == ledger.Settled }), err
 }
 
 // order makes the order of a booking that is held, and returns its payment.

@@ -26,7 +26,7 @@ var statusTool = &qiong.Tool{
 
 // standing is what the command tells of a voter.
 type standing struct {
-	StatusView
+	VoterView
 	Items []LeaseView `json:"items,omitempty"`
 }
 
@@ -36,7 +36,7 @@ func showStatus(ctx context.Context, c *qiong.Console, args []string) error {
 		house.URL = args[0]
 	}
 	var v standing
-	if err := house.Do(ctx, client.Request{Method: "GET", Path: base + "/status"}, &v.StatusView); err != nil {
+	if err := house.Do(ctx, client.Request{Method: "GET", Path: base + "/status"}, &v.VoterView); err != nil {
 		return err
 	}
 	if house.Token != "" {

@@ -38,8 +38,8 @@ func (x *Witness) routes() {
 	httpapi.Register(x.host.API, promotions, x.listPromotions)
 }
 
-// StatusView is the state of the voter.
-type StatusView struct {
+// VoterView is the state of the voter.
+type VoterView struct {
 	_        struct{} `grade:"L1"`
 	Name     string   `json:"name" doc:"投票者名称 / the voter's name"`
 	Key      string   `json:"key" doc:"公钥标识 / id of its public key"`
@@ -48,14 +48,14 @@ type StatusView struct {
 	Held     int      `json:"held" doc:"有人持有的租约数 / how many of them somebody holds"`
 }
 
-type statusAnswer struct{ Body StatusView }
+type statusAnswer struct{ Body VoterView }
 
 func (x *Witness) getStatus(ctx context.Context, _ *struct{}) (*statusAnswer, error) {
 	all, err := x.voter.List(ctx)
 	if err != nil {
 		return nil, err
 	}
-	v := StatusView{Name: x.cfg.Name, Key: gm.KeyID(x.key.PublicKey()), Replicas: append([]string{}, x.cfg.Replicas...), Leases: len(all)}
+	v := VoterView{Name: x.cfg.Name, Key: gm.KeyID(x.key.PublicKey()), Replicas: append([]string{}, x.cfg.Replicas...), Leases: len(all)}
 	for _, s := range all {
 		if s.Left > 0 {
 			v.Held++

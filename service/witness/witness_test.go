@@ -163,7 +163,7 @@ func check(t *testing.T, w *machine, h *lease.Holder) {
 	if err := w.As("someone", auth.Applicant).Do(t.Context(), client.Request{Method: "GET", Path: "/api/witness/leases"}, nil); !errs.Is(err, errs.Forbidden) {
 		t.Errorf("anybody sees the leases: %v", err)
 	}
-	var status witness.StatusView
+	var status witness.VoterView
 	if err := (&client.Client{URL: w.URL}).Do(t.Context(), client.Request{Method: "GET", Path: "/api/witness/status"}, &status); err != nil || status.Name != "w" || status.Held != 1 {
 		t.Errorf("%+v, %v", status, err)
 	}

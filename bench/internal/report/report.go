@@ -29,7 +29,7 @@ type Goal struct {
 	Load   string  `json:"load"`
 	System string  `json:"system"`
 	Peer   string  `json:"peer"`
-	Figure string  `json:"figure"` // "rate" or "p95"
+	Figure string  `json:"figure"` // "rate", "p95" or "p99"
 	Want   float64 `json:"want"`   // at least for a rate, at most for a latency; 0 to report only
 	Got    float64 `json:"got"`    // median over the rounds of System's figure by Peer's
 	Met    bool    `json:"met"`
@@ -46,8 +46,11 @@ func (r *Report) Add(s measure.Sample) { r.Samples = append(r.Samples, s) }
 // Judge appends a goal, with the median of the ratios of the rounds.
 func (r *Report) Judge(g Goal) {
 	figure := measure.Sample.Rate
-	if g.Figure == "p95" {
+	switch g.Figure {
+	case "p95":
 		figure = func(s measure.Sample) float64 { return s.P95 }
+	case "p99":
+		figure = func(s measure.Sample) float64 { return s.P99 }
 	}
 	ours, theirs := r.of(g.System, g.Load), r.of(g.Peer, g.Load)
 	var ratios []float64
@@ -59,7 +62,7 @@ func (r *Report) Judge(g Goal) {
 	}
 	g.Got = Median(ratios)
 	g.Met = g.Got >= g.Want
-	if g.Figure == "p95" {
+	if g.Figure != "rate" {
 		g.Met = g.Got <= g.Want
 	}
 	r.Goals = append(r.Goals, g)
