@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -58,9 +60,6 @@ func code(err error) string {
 	}
 	return ""
 }
-
-// isSegment reports whether a call is on a segment that has its name, and not on the spare.
-func isSegment(c faultfs.Call) bool { return strings.HasSuffix(c.Name, ".wal") }
 
 // TestLogStopsWithTheFirstError holds for every operation that a batch needs: when it fails once, nothing more is
 // acknowledged, though the disk is well again; and what was acknowledged is there when the log is opened anew.
@@ -281,4 +280,106 @@ func TestSnapshotThatFailsLeavesTheLogAsItWas(t *testing.T) {
 	if _, err := commit(l, "three"); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestStandbyThatDiesAnywhereComesBack kills a standby at each of its operations, while it takes back what the leader
+// never had, and while it takes a snapshot in. What is left opens, and catches up.
+func TestStandbyThatDiesAnywhereComesBack(t *testing.T) {
+	for _, retain := range []bool{false, true} {
+		for n, done := 1, false; !done; n++ {
+			done = dies(t, n, retain)
+			if n > 1000 {
+				t.Fatal("it never comes to its end")
+			}
+		}
+	}
+}
+
+// dies plays it with the nth operation of the standby and all after it failing, and reports whether it came to the end.
+func dies(t *testing.T, n int, retain bool) (survived bool) {
+	dirs := [2]string{t.TempDir(), t.TempDir()}
+	options := func(generation uint64, fs wal.FS) wal.Options {
+		return wal.Options{Generation: generation, SegmentBytes: segment, FS: fs}
+	}
+	leader := func(dir string, generation uint64) *wal.Log {
+		l, err := wal.Open(dir, options(generation, unsynced{wal.OS()}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	follow := func(l *wal.Log, fs wal.FS, last uint64) bool {
+		b, err := wal.OpenStandby(dirs[1], options(0, fs))
+		if err != nil {
+			if code(err) == wal.CodeDamaged {
+				t.Fatalf("after %d operations: %v", n, err)
+			}
+			return false
+		}
+		defer b.Close()
+		here, there := net.Pipe()
+		ctx, cancel := context.WithCancel(t.Context())
+		var ended sync.WaitGroup
+		defer ended.Wait()
+		defer cancel()
+		ended.Go(func() { _ = l.Ship(ctx, here, "b") }) // it is cancelled
+		over := make(chan error, 1)
+		ended.Go(func() { over <- b.Follow(ctx, there) })
+		caught := make(chan error, 1)
+		ended.Go(func() { caught <- b.Wait(ctx, last) })
+		select {
+		case err := <-caught:
+			return err == nil
+		case <-over:
+			return false
+		}
+	}
+	l := leader(dirs[0], 1)
+	for i := range 20 {
+		if _, err := commit(l, fmt.Sprint(i), strings.Repeat("x", 900)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !follow(l, unsynced{wal.OS()}, 40) {
+		t.Fatal("it did not follow")
+	}
+	old := leader(dirs[1], 2) // the standby led for a while, and nobody heard
+	for range 10 {
+		if _, err := commit(old, "nobody heard", strings.Repeat("x", 900)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(old.Close(), l.Close()); err != nil {
+		t.Fatal(err)
+	}
+	l = leader(dirs[0], 3)
+	defer l.Close()
+	for i := range 20 {
+		if _, err := commit(l, fmt.Sprint(20+i), strings.Repeat("x", 900)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if retain {
+		for _, last := range []uint64{78, 80} {
+			if err := l.Snapshot(last, func(io.Writer) error { return nil }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := l.Retain(80); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fs := faultfs.New(unsynced{wal.OS()})
+	left := n
+	fs.Fail(func(faultfs.Call) faultfs.Fault {
+		if left--; left < 0 {
+			return faultfs.Fault{Err: faultfs.IO}
+		}
+		return faultfs.Fault{}
+	})
+	survived = follow(l, fs, 80)
+	if !follow(l, unsynced{wal.OS()}, 80) {
+		t.Fatalf("after %d operations it does not catch up", n)
+	}
+	return survived
 }

@@ -216,11 +216,7 @@ func (p *shipment) run(ctx context.Context, end context.CancelCauseFunc) error {
 	p.freed = make(chan struct{}, 1)
 	p.sent = []sent{{from, 0}}
 	var hearing sync.WaitGroup
-	hearing.Go(func() {
-		if err := p.hear(); err != nil {
-			end(err)
-		}
-	})
+	hearing.Go(func() { end(p.hear()) })
 	err = p.speak(ctx, b, snap, from)
 	end(err)
 	hearing.Wait()
@@ -382,7 +378,7 @@ func (p *shipment) full() bool {
 	return len(p.sent) >= windowFrames || p.bytes >= windowBytes
 }
 
-// hear takes acknowledgements.
+// hear takes acknowledgements, until an error ends it.
 func (p *shipment) hear() error {
 	for {
 		kind, payload, err := p.w.receive()
