@@ -50,7 +50,7 @@ type Booking struct {
 // live are the states in which a booking takes up places.
 func (b *Booking) live() (bool, error) {
 	switch b.State {
-	case "held", "confirmed", "used":
+	case "held", "confirmed", "used", "missed": // who did not come had the place none the less
 		return true, nil
 	case "cancelled", "expired", "refunded":
 		return false, nil
@@ -65,14 +65,11 @@ func wrong(zh, en string) *errs.Error {
 // Check reads slots and ledger of the service behind c and compares them with what was acknowledged: pairs of the
 // Idempotency-Key that was sent and the id that was answered. Nothing may be under way any more.
 func Check(ctx context.Context, c *client.Client, acknowledged iter.Seq2[string, string]) (*Report, error) {
-	k := &checker{c: c, seed: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, acked: map[string]string{}, keys: map[hash]bool{}, ids: map[hash]bool{},
+	k := &checker{c: c, seed: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, acked: map[[2]string]bool{}, keys: map[hash]bool{}, ids: map[hash]bool{},
 		capacity: map[string]int64{}, taken: map[string]int64{}}
 	for key, id := range acknowledged {
 		k.r.Acknowledged++
-		if before, again := k.acked[id]; again && before != key {
-			k.r.Lost++ // one id cannot be the booking of two keys
-		}
-		k.acked[id] = key
+		k.acked[[2]string{id, key}] = true
 	}
 	// The ledger first: a booking that appears between the two readings is then of a slot that is listed.
 	if err := k.ledger(ctx); err != nil {
@@ -100,7 +97,7 @@ type checker struct {
 	c        *client.Client
 	r        Report
 	seed     [2]maphash.Seed
-	acked    map[string]string // key by id; what the ledger confirms is taken out
+	acked    map[[2]string]bool // ids with their keys; what the ledger confirms is taken out
 	keys     map[hash]bool
 	ids      map[hash]bool
 	capacity map[string]int64
@@ -182,9 +179,7 @@ func (k *checker) booking(b *Booking) error {
 		}
 		k.keys[key] = true
 	}
-	if key, ok := k.acked[b.ID]; ok && key == b.Key {
-		delete(k.acked, b.ID)
-	}
+	delete(k.acked, [2]string{b.ID, b.Key})
 	live, err := b.live()
 	if live {
 		k.r.Live += b.Quantity
