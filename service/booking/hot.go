@@ -103,7 +103,8 @@ func (b *Booking) request(r *ledger.Request, in *Reservation, body []byte, key s
 		return errs.New(errs.Invalid, "账户标识过长", "the account's id is too long")
 	}
 	*r = ledger.Request{Slot: slot, Channel: channel, Product: product, Places: places, Owner: p.ID, Name: key, Visitors: visitors}
-	sum := gm.SM3([]byte(p.ID), []byte{0}, []byte(key))
+	var room [ledger.MaxText + 1 + maxKey]byte
+	sum := gm.SM3(append(append(append(room[:0], p.ID...), 0), key...))
 	copy(r.Key[:], sum[:])
 	sum = gm.SM3(body)
 	r.Digest = binary.LittleEndian.Uint64(sum[:])
@@ -128,8 +129,7 @@ func channelOf(name string, p *auth.Principal) (ledger.Channel, error) {
 }
 
 // reserve is the hot path: it books, and answers when the booking is durable.
-func (b *Booking) reserve(w http.ResponseWriter, r *http.Request) error {
-	p := auth.From(r.Context())
+func (b *Booking) reserve(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
 	keys := r.Header["Idempotency-Key"]
 	if len(keys) != 1 || !validKey(keys[0]) {
 		return errKey
@@ -140,7 +140,7 @@ func (b *Booking) reserve(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer body.free()
 	in := &body.in
-	if err := strictjson.Unmarshal(body.data, in); err != nil {
+	if err := in.decode(body.data); err != nil {
 		return err
 	}
 	running, slot, err := b.slot(in.Slot)
@@ -212,8 +212,7 @@ type Item struct {
 }
 
 // reserveMany books many at once: they are decided together, each by itself, and answered in their order.
-func (b *Booking) reserveMany(w http.ResponseWriter, r *http.Request) error {
-	p := auth.From(r.Context())
+func (b *Booking) reserveMany(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
 	body, err := readBody(r, maxReserves)
 	if err != nil {
 		return err
@@ -265,7 +264,7 @@ type manyResult struct {
 // item reads one of many.
 func (b *Booking) item(r *ledger.Request, data []byte, p *auth.Principal) (*shard.Shard, error) {
 	var in Item
-	if err := strictjson.Unmarshal(data, &in); err != nil {
+	if err := in.decode(data); err != nil {
 		return nil, err
 	}
 	if !validKey(in.Key) {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/qiongdev/qiong/kit/label"
 	"github.com/qiongdev/qiong/kit/lang"
 	"github.com/qiongdev/qiong/service/booking/ledger"
+	"github.com/qiongdev/qiong/service/booking/shard"
 )
 
 const base = "/api/booking"
@@ -41,12 +43,12 @@ func (b *Booking) routes() {
 
 	httpapi.Register(api, op("GET", "/spots", "list-spots", "列出景区", "List the spots", public), b.listSpots)
 	httpapi.Register(api, op("GET", "/slots", "list-slots", "列出时段与余票", "List slots and what is left", public), b.listSlots)
-	httpapi.Handle(api, op("POST", "/reserve", "reserve", "预约", "Book", status(http.StatusCreated), gives(label.L1, "application/json"),
+	httpapi.HandleHot(api, op("POST", "/reserve", "reserve", "预约", "Book", status(http.StatusCreated), gives(label.L1, "application/json"),
 		func(o *httpapi.Operation) {
 			o.MaxBody, o.Accepts, o.Takes, o.Answers = maxReserve, []string{"application/json"}, typeOf[Reservation](), typeOf[Answer]()
 			o.Idempotent, o.KeyNeeded = true, true
-		}), b.reserve)
-	httpapi.Handle(api, op("POST", "/reserve/batch", "reserve-batch", "批量预约，各自成败", "Book many, each by itself", gives(label.L1, "application/json"),
+		}), b.reserve, ledger.ErrSoldOut, ledger.ErrClosed, ledger.ErrPast, ledger.ErrNoSlot, ledger.ErrKeyReused, shard.ErrTurned, errRoom, errPace)
+	httpapi.HandleHot(api, op("POST", "/reserve/batch", "reserve-batch", "批量预约，各自成败", "Book many, each by itself", gives(label.L1, "application/json"),
 		func(o *httpapi.Operation) {
 			o.MaxBody, o.Accepts, o.Takes = maxReserves, []string{"application/json"}, typeOf[Reservations]()
 		}), b.reserveMany)
@@ -371,7 +373,7 @@ func (b *Booking) whole(ctx context.Context, k *kept) (BookingView, error) {
 		return v, err
 	}
 	for _, a := range acts {
-		v.History = append(v.History, Step{At: beijing.Time(a.at), What: a.kind.String(), Status: a.status.String(), Note: a.note})
+		v.History = append(v.History, Step{At: beijing.Time(a.at), What: a.kind.String(), Status: a.status.String(), Note: gateOf(a.note)})
 	}
 	if paid, err := b.payments().Store.Get(ctx, k.number.String()); err == nil {
 		v.Payment = &PaymentView{Phase: string(paid.Phase), Paid: paid.Paid, Back: paid.Returned()}
@@ -415,7 +417,7 @@ func (b *Booking) postPay(ctx context.Context, in *bookingID) (*payAnswer, error
 }
 
 func (b *Booking) postCancel(ctx context.Context, in *struct {
-	bookingID
+	ID   string `path:"id" grade:"L1" maxLength:"20"`
 	Body struct {
 		Reason string `json:"reason,omitempty" grade:"L1" maxLength:"100" doc:"原因，可不填 / may be left out"`
 	}
@@ -444,13 +446,20 @@ func (b *Booking) cancel(ctx context.Context, p *auth.Principal, k *kept, reason
 // callers were told.
 func (b *Booking) getLedger(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
-	f := sought{oldest: true, limit: 50_000}
+	f := sought{oldest: true, limit: maxLines}
 	if after := q.Get("after"); after != "" {
 		n, err := ledger.ParseNumber(after)
 		if err != nil {
 			return errs.New(errs.Invalid, "应为预约编号", "must be the id of a booking").WithField("after")
 		}
 		f.after = n
+	}
+	if limit := q.Get("limit"); limit != "" {
+		n, err := strconv.Atoi(limit)
+		if err != nil || n < 1 || n > maxLines {
+			return errs.Newf(errs.Invalid, "应为 1 至 %d", "must be 1 to %d", maxLines).WithField("limit")
+		}
+		f.limit = n
 	}
 	if err := b.settled(r.Context()); err != nil {
 		return err
@@ -473,6 +482,9 @@ func (b *Booking) getLedger(w http.ResponseWriter, r *http.Request) error {
 	}
 	return out.Flush()
 }
+
+// maxLines is how many bookings one answer of the ledger has at most.
+const maxLines = 50_000
 
 // LedgerLine is a booking in the ledger.
 type LedgerLine struct {

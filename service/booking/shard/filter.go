@@ -2,20 +2,23 @@ package shard
 
 import (
 	"encoding/binary"
+	"slices"
+	"sync"
 	"sync/atomic"
 
 	"github.com/qiongdev/qiong/service/booking/ledger"
 )
 
-// filter knows which keys were surely never seen. The writer adds, anyone asks. It is a row of Bloom filters, each four
-// times as large as the one before.
+// filter knows which keys were surely never seen. Anyone adds and asks. It is a row of Bloom filters, each four times as
+// large as the one before.
 type filter struct {
 	layers atomic.Pointer[[]*layer]
+	mu     sync.Mutex // held while a layer is added
 }
 
 type layer struct {
 	bits []atomic.Uint64
-	n    int // of keys; the writer's
+	n    atomic.Int64 // of keys
 }
 
 const (
@@ -24,25 +27,38 @@ const (
 )
 
 func (f *filter) add(k ledger.Key) {
-	layers := f.layers.Load()
-	if layers == nil {
-		layers = &[]*layer{{bits: make([]atomic.Uint64, firstLayer)}}
-		f.layers.Store(layers)
-	}
-	top := (*layers)[len(*layers)-1]
-	if top.n*perKey >= len(top.bits)*64 {
-		top = &layer{bits: make([]atomic.Uint64, 4*len(top.bits))}
-		more := append((*layers)[:len(*layers):len(*layers)], top)
-		f.layers.Store(&more)
-	}
-	top.n++
+	top := f.top()
+	top.n.Add(1)
 	for _, bit := range top.find(k) {
-		word := &top.bits[bit/64]
-		if old := word.Load(); old&(1<<(bit%64)) == 0 {
-			word.Store(old | 1<<(bit%64))
+		if word := &top.bits[bit/64]; word.Load()&(1<<(bit%64)) == 0 {
+			word.Or(1 << (bit % 64))
 		}
 	}
 }
+
+// top returns the layer that takes keys, a new one where the last is full.
+func (f *filter) top() *layer {
+	if layers := f.layers.Load(); layers != nil && !(*layers)[len(*layers)-1].full() {
+		return (*layers)[len(*layers)-1]
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var now []*layer
+	size := firstLayer
+	if layers := f.layers.Load(); layers != nil {
+		now = *layers
+		last := now[len(now)-1]
+		if !last.full() {
+			return last
+		}
+		size = 4 * len(last.bits)
+	}
+	more := append(now[:len(now):len(now)], &layer{bits: make([]atomic.Uint64, size)})
+	f.layers.Store(&more)
+	return more[len(more)-1]
+}
+
+func (l *layer) full() bool { return int(l.n.Load())*perKey >= len(l.bits)*64 }
 
 func (l *layer) find(k ledger.Key) (bits [3]uint64) {
 	mask := uint64(len(l.bits))*64 - 1
@@ -71,9 +87,20 @@ func (f *filter) has(k ledger.Key) bool {
 	return false
 }
 
-// replace makes the filter know the given keys and no others.
+// replace makes the filter know the given keys and, of all others, only those of its last layer: some of them may be on
+// their way.
 func (f *filter) replace(keys func(func(ledger.Key))) {
 	var fresh filter
 	keys(fresh.add)
-	f.layers.Store(fresh.layers.Load())
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	old, kept := f.layers.Load(), fresh.layers.Load()
+	if old == nil {
+		return
+	}
+	last := (*old)[len(*old)-1:]
+	if kept != nil {
+		last = append(slices.Clone(*kept), last...)
+	}
+	f.layers.Store(&last)
 }

@@ -65,6 +65,9 @@ func (s *Shard) Book(ctx context.Context, a Ask) error {
 	if s.soldOut(a.j) {
 		return nil
 	}
+	for i := range a.j.requests {
+		s.keys.add(a.j.requests[i].Key) // before it can have booked
+	}
 	return s.ask(ctx, a.j)
 }
 
@@ -89,7 +92,8 @@ func (s *Shard) Do(ctx context.Context, work func(now int64, state *ledger.State
 	return s.ask(ctx, &job{work: work, done: make(chan struct{}, 1)})
 }
 
-var errTurned = errs.New(errs.TooMany, "预约人数过多，请稍后再试", "too many are booking: try again in a moment").
+// ErrTurned is what callers are told before a full intake.
+var ErrTurned = errs.New(errs.TooMany, "预约人数过多，请稍后再试", "too many are booking: try again in a moment").
 	WithCode("booking.busy").WithRetryAfter(time.Second)
 
 func (s *Shard) ask(ctx context.Context, j *job) error {
@@ -116,6 +120,6 @@ func (s *Shard) enter(j *job) error {
 		return nil
 	default:
 		s.counts.Turned.Add(1)
-		return errTurned
+		return ErrTurned
 	}
 }

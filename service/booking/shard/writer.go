@@ -87,7 +87,9 @@ func (t *turn) emit(e *ledger.Event) uint64 {
 	t.s.last = t.batch.Append(t.scratch)
 	switch e.Kind {
 	case ledger.Booked:
-		t.s.keys.add(e.Key)
+		if e.Wait > 0 {
+			t.s.keys.add(e.Key) // nobody asks for it now
+		}
 		if e.Status == ledger.Held {
 			t.s.wheel.add(ledger.NumberOf(t.s.o.Number, e.Slot, e.N), e.Until)
 		}
