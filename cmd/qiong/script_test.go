@@ -36,7 +36,7 @@ func TestScripts(t *testing.T) {
 			}
 			return os.WriteFile(env.WorkDir+"/example.json", example, 0o600)
 		},
-		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"ready": ready, "capture": capture, "until": until},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"ready": ready, "capture": capture, "until": until, "listening": listening},
 	})
 }
 
@@ -73,6 +73,27 @@ func ready(ts *testscript.TestScript, neg bool, args []string) {
 		case <-tick.C:
 		case <-deadline:
 			ts.Fatalf("the house did not become ready: %v", err)
+		}
+	}
+}
+
+// listening waits until somebody listens on a port of the loopback: listening PORT
+func listening(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: listening PORT")
+	}
+	tick, deadline := time.NewTicker(10*time.Millisecond), time.After(30*time.Second)
+	defer tick.Stop()
+	for {
+		c, err := net.Dial("tcp", "127.0.0.1:"+args[0])
+		if err == nil {
+			ts.Check(c.Close())
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			ts.Fatalf("nobody listens: %v", err)
 		}
 	}
 }

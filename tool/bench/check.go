@@ -13,7 +13,7 @@ func (s *session) check(ctx context.Context) error {
 	if s.o.check == "" {
 		return nil
 	}
-	c := &client.Client{URL: s.definition.Target, Token: s.o.checkToken, Lang: s.c.Lang}
+	c := &client.Client{URL: s.base(), Token: s.o.checkToken, Lang: s.c.Lang}
 	if c.Token == "" {
 		c.Token = s.definition.Variables["token"]
 	}

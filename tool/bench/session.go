@@ -70,7 +70,7 @@ func (s *session) compile() (err error) {
 // run runs the phases, checks, holds the result to what is required, and tells.
 func (s *session) run(ctx context.Context) error {
 	d := s.definition
-	s.result = &result.Result{Format: result.Format, Scenario: d.Name, Target: d.Target, Protocol: cmp.Or(d.Protocol, "http1"), Machine: usage.Machine(), Started: time.Now().Truncate(time.Second), Complete: true}
+	s.result = &result.Result{Format: result.Format, Scenario: d.Name, Target: s.base(), Protocol: cmp.Or(d.Protocol, "http1"), Machine: usage.Machine(), Started: time.Now().Truncate(time.Second), Complete: true}
 	for i := range d.Phases {
 		ph, err := s.phase(ctx, &d.Phases[i])
 		if ph != nil {
@@ -92,6 +92,15 @@ func (s *session) run(ctx context.Context) error {
 	}
 	s.result.Judge(s.rules)
 	return s.finish()
+}
+
+// base is where the requests go, without a path.
+func (s *session) base() string {
+	scheme := "http://"
+	if s.target.TLS != nil {
+		scheme = "https://"
+	}
+	return scheme + s.target.Host
 }
 
 // phase runs one phase.
@@ -222,7 +231,7 @@ func (s *session) carry(ctx context.Context, name string, o agent.Order, job *ag
 			return nil, err
 		}
 		defer s.progress(name, o, nil)()
-		return (&agent.Fleet{Agents: s.o.agents, Token: s.o.agentToken}).Run(ctx, o)
+		return (&agent.Fleet{Agents: s.o.agents, Token: s.o.agentToken, Lang: s.c.Lang}).Run(ctx, o)
 	}
 	watch := new(load.Watch)
 	defer s.progress(name, o, watch)()

@@ -20,6 +20,7 @@ import (
 type Fleet struct {
 	Agents []string // as host:port, or https://host:port
 	Token  string
+	Lang   lang.Lang    // of what agents say
 	HTTP   *http.Client // default: one without a time-out
 }
 
@@ -131,6 +132,7 @@ func (f *Fleet) do(ctx context.Context, method string, i int, path string, body 
 		return errs.Wrap(err, errs.Invalid, "压测端地址不对", "the agent's address is wrong")
 	}
 	request.Header.Set("Authorization", "Bearer "+f.Token)
+	request.Header.Set("Accept-Language", string(f.Lang))
 	resp, err := cmp.Or(f.HTTP, http.DefaultClient).Do(request)
 	if err != nil {
 		if ctx.Err() != nil {

@@ -12,7 +12,7 @@ import (
 
 // Address reads where the requests go.
 func (d *Definition) Address() (load.Target, error) {
-	u, err := url.Parse(d.Target)
+	u, err := url.Parse(d.expand(d.Target))
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil {
 		return load.Target{}, errs.New(errs.Invalid, "目标应为 http://主机:端口 或 https://主机:端口", "the target is http://host:port or https://host:port").WithField("target")
 	}
