@@ -8,7 +8,7 @@ export CGO_ENABLED ?= 0
 RECEIPT     := web/receipt
 VERIFY      := service/evidence/web/dist/verify.js
 
-.PHONY: help build web run test test-web test-engines race lint cross qemu fuzz soak-kill bench clean $(addprefix bench-,saga submit case up han label exchange evidence leak wal)
+.PHONY: help build web run test test-web test-engines race lint cross qemu fuzz soak-kill bench clean $(addprefix bench-,saga submit case up han label exchange evidence leak wal load)
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,7 +59,7 @@ soak-kill: build ## a thousand kills at random moments; nothing accepted is lost
 fuzz: ## a minute of fuzzing for every parser
 	scripts/fuzz 60s
 
-bench: bench-saga bench-submit bench-case bench-up bench-han bench-label bench-exchange bench-evidence bench-leak bench-wal ## every measurement of doc/bench.md
+bench: bench-saga bench-submit bench-case bench-up bench-han bench-label bench-exchange bench-evidence bench-leak bench-wal bench-load ## every measurement of doc/bench.md
 
 bench-saga: ## sagas beside dtm and a hand-written loop
 	cd bench && $(GO) run ./saga
@@ -90,6 +90,9 @@ bench-leak: ## what labels cost a request, time of a collection, a clean soak
 
 bench-wal: ## the log beside raw write and fdatasync of the same bytes; reading it again
 	cd bench && $(GO) run ./wal
+
+bench-load: build ## what qiong bench costs beside wrk
+	cd bench && $(GO) run ./load
 
 clean: ## remove what was built
 	rm -rf bin $(VERIFY)
