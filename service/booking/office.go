@@ -18,14 +18,10 @@ import (
 	"github.com/qiongdev/qiong/service/booking/ticket"
 )
 
-type slotID struct {
-	Slot string `path:"slot" grade:"L1" maxLength:"64"`
-}
-
 type slotAnswer struct{ Body SlotView }
 
 func (b *Booking) putQuotas(ctx context.Context, in *struct {
-	slotID
+	Slot string `path:"slot" grade:"L1" maxLength:"64"`
 	Body struct {
 		Quotas map[string]uint32 `json:"quotas" grade:"L1" doc:"各渠道名额；未列出的不变 / by channel; what is left out stays"`
 	}
@@ -60,7 +56,7 @@ func (b *Booking) putQuotas(ctx context.Context, in *struct {
 }
 
 func (b *Booking) postClose(ctx context.Context, in *struct {
-	slotID
+	Slot string `path:"slot" grade:"L1" maxLength:"64"`
 	Body struct {
 		Reason string `json:"reason" grade:"L1" minLength:"1" maxLength:"100" doc:"原因，会告知游客 / told to visitors"`
 	}

@@ -160,7 +160,11 @@ func (s *seat) rows(ctx context.Context, tx *sqldb.Tx, records []record) error {
 		inserts = append(inserts, intoBooking.Row(int64(n), slot, r.made.Owner, r.made.Name, int64(r.made.Channel), int64(r.made.Product), int64(r.made.Places),
 			int64(r.last.Status), r.made.Until*1000, r.made.Amount, r.refund, r.entered, r.made.At, r.last.At, packVisitors(r.made.Visitors)))
 	}
-	return tx.Insert(ctx, inserts...)
+	given, err := s.revoked(ctx, tx, records)
+	if err != nil {
+		return err
+	}
+	return tx.Insert(ctx, append(inserts, given...)...)
 }
 
 // slotRow takes over what concerns a slot.

@@ -101,3 +101,36 @@ CREATE TABLE room (
     export   BYTEA  NOT NULL, -- the places, as package room writes them
     saved_at BIGINT NOT NULL
 );
+
+-- Bookings of a spot that were given up, in the order of the log: what its gates are told. A projection.
+CREATE TABLE revocation (
+    spot    TEXT   NOT NULL,
+    n       BIGINT NOT NULL, -- from 1, without gaps
+    booking BIGINT NOT NULL,
+    PRIMARY KEY (spot, n)
+);
+
+-- Up to where the journals of gates were taken in.
+CREATE TABLE gate_journal (
+    gate     BIGINT NOT NULL,
+    journal  TEXT   NOT NULL, -- hexadecimal: drawn by the gate where it began the journal
+    sequence BIGINT NOT NULL, -- of the last entry
+    checked  BYTEA  NOT NULL, -- its check
+    at       BIGINT NOT NULL,
+    PRIMARY KEY (gate, journal)
+);
+
+-- Entries of journals that the ledger did not take, or not all people of.
+CREATE TABLE gate_double (
+    n        BIGINT PRIMARY KEY, -- in the order they were found
+    gate     BIGINT NOT NULL,
+    journal  TEXT   NOT NULL,
+    sequence BIGINT NOT NULL,
+    booking  BIGINT NOT NULL,
+    people   BIGINT NOT NULL, -- who entered
+    over     BIGINT NOT NULL, -- how many of them were too many
+    reason   TEXT   NOT NULL, -- all-in, revoked, missed, unknown
+    at       BIGINT NOT NULL, -- by the gate's clock
+    found_at BIGINT NOT NULL
+);
+CREATE UNIQUE INDEX gate_double_entry ON gate_double (gate, journal, sequence);
