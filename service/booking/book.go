@@ -7,6 +7,7 @@ import (
 	"hash/fnv"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -63,7 +64,7 @@ type Booking struct {
 	spots   map[string]*Spot
 	sealer  *gm.Sealer
 	key     *keys.Key // signs the codes for gates
-	persons *gm.MAC   // of pseudonyms
+	people  *gm.MAC   // of pseudonyms
 	salts   *gm.MAC   // of what acts commit to
 	leases  *lease.Client
 	seats   []*seat
@@ -76,7 +77,7 @@ type Booking struct {
 }
 
 func open(ctx context.Context, h *qiong.Host, cfg Config) (*Booking, error) {
-	b := &Booking{host: h, cfg: cfg, store: store{h.DB}, spots: map[string]*Spot{}}
+	b := &Booking{host: h, cfg: cfg, store: store{db: h.DB, ids: &sync.Map{}}, spots: map[string]*Spot{}}
 	spots, err := LoadSpots(cfg.Spots)
 	if err != nil {
 		return nil, err
@@ -93,7 +94,7 @@ func open(ctx context.Context, h *qiong.Host, cfg Config) (*Booking, error) {
 	if b.key, err = h.Keys.Signer("booking.tickets"); err != nil {
 		return nil, err
 	}
-	for name, mac := range map[string]**gm.MAC{"booking.persons": &b.persons, "booking.salts": &b.salts} {
+	for name, mac := range map[string]**gm.MAC{"booking.persons": &b.people, "booking.salts": &b.salts} {
 		key, err := h.Keys.Secret(name, 32)
 		if err != nil {
 			return nil, err
@@ -249,7 +250,7 @@ func (b *Booking) act(ctx context.Context, n ledger.Number, do func(now int64, s
 }
 
 // pseudonym returns the keyed digest by which somebody is known.
-func (b *Booking) pseudonym(who string) [32]byte { return b.persons.Sum([]byte(who)) }
+func (b *Booking) pseudonym(who string) [32]byte { return b.people.Sum([]byte(who)) }
 
 // mine reports whether somebody may see and change a booking of an owner.
 func mine(p *auth.Principal, owner string) bool {

@@ -41,7 +41,7 @@ func (in *Item) fill(c *strictjson.Cursor, keyed bool) bool {
 		case `"slot"`:
 			return text(c, &in.Slot)
 		case `"channel"`:
-			return word(c, &in.Channel, channels)
+			return oneOf(c, &in.Channel, channels)
 		case `"product"`:
 			return text(c, &in.Product)
 		case `"admission"`:
@@ -70,7 +70,7 @@ func (v *Visitor) fill(c *strictjson.Cursor) bool {
 	return c.Members(func(_ int, name []byte) bool {
 		switch string(name) {
 		case `"kind"`:
-			return word(c, &v.Kind, kindNames)
+			return oneOf(c, &v.Kind, kindNames)
 		case `"number"`:
 			return text(c, &v.Number)
 		case `"name"`:
@@ -93,8 +93,8 @@ func text(c *strictjson.Cursor, into *string) bool {
 	return true
 }
 
-// word reads a string that is mostly one of few, which need no memory.
-func word(c *strictjson.Cursor, into *string, known map[string]string) bool {
+// oneOf reads a string that is mostly one of few, which need no memory.
+func oneOf(c *strictjson.Cursor, into *string, known map[string]string) bool {
 	if c.Peek() != '"' {
 		return false
 	}

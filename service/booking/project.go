@@ -42,6 +42,7 @@ func (s *seat) follow(ctx context.Context, log *wal.Log, name string, most int, 
 		if err != nil || len(records) == 0 {
 			return errors.Join(err, ctx.Err())
 		}
+		began := time.Now()
 		write, err := take(records)
 		if err != nil {
 			return err
@@ -57,6 +58,31 @@ func (s *seat) follow(ctx context.Context, log *wal.Log, name string, most int, 
 			return ending(ctx, err)
 		}
 		at = last
+		if s.yield(ctx, time.Since(began), log.Durable()-at); ctx.Err() != nil {
+			return nil
+		}
+	}
+}
+
+// While people wait, the tables take a fourth of a processor at most, unless they are more than so many records behind.
+const (
+	crowd     = 8
+	restFor   = 3
+	farBehind = 2_000_000
+)
+
+// yield lets those go first who wait for an answer: the tables can be a little late, people cannot.
+func (s *seat) yield(ctx context.Context, took time.Duration, behind uint64) {
+	running, err := s.shard()
+	if err != nil || behind > farBehind {
+		return
+	}
+	if waiting, _ := running.Waiting(); waiting < crowd {
+		return
+	}
+	select {
+	case <-time.After(restFor * took):
+	case <-ctx.Done():
 	}
 }
 

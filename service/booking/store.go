@@ -5,14 +5,22 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/qiongdev/qiong/kit/beijing"
-	"github.com/qiongdev/qiong/kit/gm"
 	"github.com/qiongdev/qiong/kit/sqldb"
 	"github.com/qiongdev/qiong/service/booking/ledger"
 )
 
-type store struct{ db sqldb.DB }
+type store struct {
+	db  sqldb.DB
+	ids *sync.Map // of slots, by slotPlace: they never change
+}
+
+type slotPlace struct {
+	shard uint16
+	place uint32
+}
 
 var (
 	intoBooking = sqldb.NewInto("booking", "number", "slot", "owner", "req_key", "channel", "product", "places", "status", "until_at", "amount", "refund",
@@ -48,7 +56,15 @@ func (s store) advance(ctx context.Context, tx *sqldb.Tx, name string, from, to 
 
 // slotAt returns the id of a slot in a shard.
 func (s store) slotAt(ctx context.Context, q sqldb.Querier, shard uint16, place uint32) (string, error) {
-	return sqldb.Value[string](ctx, q, "SELECT id FROM slot WHERE shard = $1 AND place = $2", int64(shard), int64(place))
+	at := slotPlace{shard, place}
+	if id, ok := s.ids.Load(at); ok {
+		return id.(string), nil
+	}
+	id, err := sqldb.Value[string](ctx, q, "SELECT id FROM slot WHERE shard = $1 AND place = $2", int64(shard), int64(place))
+	if err == nil {
+		s.ids.Store(at, id) // also where the transaction is undone: the log will say the same again
+	}
+	return id, err
 }
 
 // change writes a later state of a booking.
