@@ -63,7 +63,7 @@ func run(ctx context.Context, program string, rounds int, each time.Duration, ou
 	if err != nil {
 		return err
 	}
-	r := report.New("Load: what qiong bench costs beside wrk", fmt.Sprintf("%d rounds of %v each, interleaved; the server does nothing. At about %d a second wrk has %d connections; qiong bench has 64 and one worker.", rounds, each, rate, conns))
+	r := report.New("Load: what qiong bench costs beside wrk", fmt.Sprintf("%d rounds of %v each, interleaved; the server does nothing. At about %d a second wrk has %d connections; qiong bench has 64 and one worker. p95 is not taken.", rounds, each, rate, conns))
 	for range rounds {
 		for _, s := range []struct {
 			system, load string
