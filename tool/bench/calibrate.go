@@ -57,6 +57,7 @@ func (s *session) calibrate(ctx context.Context, o agent.Order) error {
 		return err
 	}
 	ph := result.Of("calibration", job.Plan(), agent.Merge([]*agent.Answer{a}))
+	ph.Limit(s.o.maxLag)
 	c := &result.Calibration{Offered: ph.Offered, Rate: ph.Rate, P99: ph.Response.P99, LagP99: ph.Lag.P99, Busy: ph.Busy,
 		Enough: !ph.Limited && (a.Ended || ph.Rate >= ph.Offered*enough)}
 	if ph.Done > 0 {

@@ -3,11 +3,13 @@ package bench
 import (
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
 	"github.com/qiongdev/qiong/kit/errs"
 	"github.com/qiongdev/qiong/kit/yamlfile"
+	"github.com/qiongdev/qiong/tool/bench/result"
 	"github.com/qiongdev/qiong/tool/bench/scenario"
 )
 
@@ -15,6 +17,7 @@ import (
 type options struct {
 	mayLoad    bool
 	calibrate  bool
+	maxLag     time.Duration
 	check      string // booking, or empty
 	checkToken string
 	pid        int
@@ -44,6 +47,7 @@ func flags(fs *pflag.FlagSet, say func(zh, en string) string) {
 	fs.Bool("scaled", false, say("golden-week：每秒 120000 请求", "golden-week: 120,000 requests a second"))
 	fs.StringArray("require", nil, say("阈值，如 'p99<=250ms'、'errors==0'、'rate>=8000'", "threshold, such as 'p99<=250ms', 'errors==0', 'rate>=8000'"))
 	fs.Bool("calibrate", false, say("先对空服务校准（有阈值或核对时默认如此）", "first calibrate against a no-op server (default where something is required or checked)"))
+	fs.Duration("max-lag", result.TooLate, say("压测端滞后的 p99 超过此值即拒绝下结论", "refuse a verdict where the p99 of the generator's own lag is above this"))
 	fs.String("check", "", say("压测后核对：booking（预约账本）", "check afterwards: booking (its ledger)"))
 	fs.Int("pid", 0, say("服务端的进程号（本机），以计其处理器时间与内存", "process of the server on this machine, for its processor time and memory"))
 	fs.String("metrics", "", say("服务端的 Prometheus 指标地址，用途同上", "address of the server's Prometheus metrics, for the same"))
@@ -65,6 +69,7 @@ func flags(fs *pflag.FlagSet, say func(zh, en string) string) {
 // optionsOf reads the options. required tells whether something is required of the run.
 func optionsOf(fs *pflag.FlagSet, required bool) (o options, err error) {
 	o.mayLoad, _ = fs.GetBool("i-may-load-this-host") // all flags here are declared above
+	o.maxLag, _ = fs.GetDuration("max-lag")
 	o.check, _ = fs.GetString("check")
 	o.pid, _ = fs.GetInt("pid")
 	o.metrics, _ = fs.GetString("metrics")

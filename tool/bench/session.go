@@ -207,6 +207,7 @@ func (s *session) measure(ctx context.Context, name string, o agent.Order) (*res
 		plan.Workers = min(cmp.Or(o.Workers, 4), plan.Conns/n) * n
 	}
 	ph := result.Of(name, plan, agent.Merge(answers))
+	ph.Limit(s.o.maxLag)
 	ph.Agents = agents
 	if n := float64(ph.Done); n > 0 {
 		ph.Usage.Client = float64(cpu.Nanoseconds()) / 1000 / n

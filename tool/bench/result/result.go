@@ -166,7 +166,7 @@ func Of(name string, p load.Plan, o *load.Outcome) *Phase {
 		}
 		ph.Series = append(ph.Series, one)
 	}
-	ph.Limited = limited(ph)
+	ph.Limit(TooLate)
 	return ph
 }
 
@@ -176,11 +176,11 @@ const TooLate = 10 * time.Millisecond
 // TooBusy is the share of the time in which the busiest worker did not wait, beyond which likewise.
 const TooBusy = 0.95
 
-// limited reports whether the generator was the bottleneck: it had no time to wait, or requests that could have been
-// sent were not, for longer than TooLate and than a tenth of what they then took.
-func limited(p *Phase) bool {
-	late := p.Lag.P99 > float64(TooLate.Milliseconds()) && p.Lag.P99 > p.Response.P99/10
-	return late || p.Busy > TooBusy
+// Limit decides whether the generator was the bottleneck: it had no time to wait, or requests that could have been sent
+// were not, for longer than maxLag and than a tenth of what they then took.
+func (p *Phase) Limit(maxLag time.Duration) {
+	late := p.Lag.P99 > float64(maxLag)/float64(time.Millisecond) && p.Lag.P99 > p.Response.P99/10
+	p.Limited = late || p.Busy > TooBusy
 }
 
 func ms(micros int64) float64 { return float64(micros) / 1000 }

@@ -99,7 +99,7 @@ func TestLimited(t *testing.T) {
 		{0.1, 5000, 0.5, false}, {9, 9, 0.5, false}, {11, 12, 0.5, true}, {20, 5000, 0.5, false}, {600, 5000, 0.1, true}, {0, 1, 0.96, true},
 	} {
 		p := &Phase{Lag: Times{P99: c.lag}, Response: Times{P99: c.response}, Busy: c.busy}
-		if limited(p) != c.want {
+		if p.Limit(TooLate); p.Limited != c.want {
 			t.Errorf("%+v: %v", c, !c.want)
 		}
 	}
