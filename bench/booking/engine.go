@@ -32,7 +32,7 @@ type engine struct {
 
 // openEngine opens a shard with slots of the largest quota.
 func openEngine(dir string, slots int) (*engine, error) {
-	l, err := wal.Open(dir, wal.Options{Unfenced: true})
+	l, err := wal.Open(dir, wal.Options{Unfenced: true, Linked: true})
 	if err != nil {
 		return nil, err
 	}
@@ -221,7 +221,7 @@ func (b *bench) replayPart(ctx context.Context) error {
 	for range max(b.rounds/2, 1) {
 		runtime.GC()
 		before := heap()
-		l, err := wal.Open(dir, wal.Options{Unfenced: true})
+		l, err := wal.Open(dir, wal.Options{Unfenced: true, Linked: true})
 		if err != nil {
 			return err
 		}

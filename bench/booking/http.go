@@ -74,7 +74,7 @@ func (b *bench) http(ctx context.Context) error {
 			at = addr
 			r.meter["Redis"] = func() time.Duration { return proc.Tree(server.PID) }
 		case "postgres":
-			pg, err := pgserver.Start(ctx, dir)
+			pg, err := pgserver.Start(ctx, b.dir)
 			if err != nil {
 				return err
 			}

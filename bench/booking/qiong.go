@@ -84,7 +84,7 @@ func (b *bench) startQiong(ctx context.Context, room string, quota int) (*qiong,
 
 // settle waits until the tables have what was booked.
 func (q *qiong) settle(ctx context.Context) error {
-	resp, err := q.all.Send(ctx, client.Request{Method: "GET", Path: "/api/booking/ledger?after=ZZZZZZZZZZZZZ", Timeout: 5 * time.Minute})
+	resp, err := q.all.Send(ctx, client.Request{Method: "GET", Path: "/api/booking/ledger?after=7ZZZZZZZZZZZZ", Timeout: 5 * time.Minute})
 	if err != nil {
 		return err
 	}

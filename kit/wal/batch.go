@@ -59,7 +59,7 @@ func (b *Batch) Room() int { return min(b.limit, maxFrame-unit-tailSize-len(b.bu
 // used any more.
 //
 // Where the batch needs a segment for which there is no room, it is refused with kind Unavailable (CodeNoRoom) and its
-// numbers are given to the next: the log has not stopped.
+// numbers are given to the next: the log has not stopped, unless its batches are linked (Options.Linked).
 func (l *Log) Commit(b *Batch, done func(error)) {
 	b.done = done
 	if l.closed {
@@ -70,8 +70,14 @@ func (l *Log) Commit(b *Batch, done func(error)) {
 		}
 		return
 	}
+	if b.err == nil {
+		b.err = l.refused
+	}
 	if b.err == nil && b.count > 0 {
 		b.err = l.reserve(b)
+	}
+	if b.err != nil && l.linked {
+		l.refused = b.err
 	}
 	if b.err == nil {
 		l.next += uint64(b.count)

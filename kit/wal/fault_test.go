@@ -171,6 +171,32 @@ func TestRotationThatFailsStopsTheLog(t *testing.T) {
 	}
 }
 
+// TestLinkedBatches holds that nothing is written after what was refused, also where there is room again.
+func TestLinkedBatches(t *testing.T) {
+	dir := t.TempDir()
+	l, err := wal.Open(dir, wal.Options{Unfenced: true, Linked: true, MaxRecord: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := commit(l, "one"); err != nil {
+		t.Fatal(err)
+	}
+	_, first := commit(l, strings.Repeat("x", 101))
+	if _, err := commit(l, "two"); first == nil || code(err) != code(first) {
+		t.Fatalf("after %v: %v", first, err)
+	}
+	if _, err := commit(l); err == nil {
+		t.Fatal("an empty batch is accepted after one that was refused")
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again := open(t, dir, wal.OS())
+	if got := read(t, again); len(got) != 1 {
+		t.Fatalf("%q", got)
+	}
+}
+
 // TestNoRoomForTheNextSegment holds that a full disk is known before it hurts, refuses what does not fit, and hurts
 // nothing else.
 func TestNoRoomForTheNextSegment(t *testing.T) {

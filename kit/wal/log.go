@@ -19,6 +19,8 @@ type Log struct {
 	next    uint64        // number of the next record; guarded by forming
 	room    int64         // left in the segment when all that is committed is written; guarded by forming
 	closed  bool          // guarded by forming
+	linked  bool
+	refused error // of a log whose batches are linked; guarded by forming
 
 	free    chan *Batch
 	sealing chan *Batch
@@ -72,7 +74,7 @@ func start(s *store, o Options) (*Log, error) {
 		return nil, err
 	}
 	l := &Log{
-		s: s, seed: seed(s.id, generation), spare: newSpares(s.fs, s.dir, o.SegmentBytes), at: newProgress(s.tip.next - 1),
+		linked: o.Linked, s: s, seed: seed(s.id, generation), spare: newSpares(s.fs, s.dir, o.SegmentBytes), at: newProgress(s.tip.next - 1),
 		forming: make(chan struct{}, 1), next: s.tip.next, room: o.SegmentBytes - headerSize,
 		free: make(chan *Batch, o.Buffers), sealing: make(chan *Batch, o.Buffers), writing: make(chan *Batch, o.Buffers),
 		waiting: make(chan promise, promises),
@@ -99,6 +101,9 @@ func (l *Log) Recovered() Recovery { return l.s.found }
 
 // ID returns the log's name, which its standbys share.
 func (l *Log) ID() ID { return l.s.id }
+
+// Linked reports whether the log was opened with Options.Linked.
+func (l *Log) Linked() bool { return l.linked }
 
 // Generation returns the generation that writes.
 func (l *Log) Generation() uint64 { return l.s.have.generation }

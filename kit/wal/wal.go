@@ -73,6 +73,9 @@ type Options struct {
 	SegmentBytes int64
 	// MaxRecord is the size of the largest record: 1 MiB.
 	MaxRecord int
+	// Linked says that each batch builds on those before it: once one is refused, for want of room or because a record was
+	// too large, so are all that follow, until the log is opened anew.
+	Linked bool
 	// Hash links the batches of a new log: SM3. A log that exists keeps its own.
 	Hash Hash
 	// Buffers is how many batches are formed, sealed and written at a time, 2 or more: 3.

@@ -1,13 +1,14 @@
 package booking
 
 import (
-	"encoding/binary"
 	"encoding/json"
 	"io"
 	"net/http"
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/cespare/xxhash/v2"
 
 	"github.com/qiongdev/qiong/kit/auth"
 	"github.com/qiongdev/qiong/kit/beijing"
@@ -106,8 +107,7 @@ func (b *Booking) request(r *ledger.Request, in *Reservation, body []byte, key s
 	var room [ledger.MaxText + 1 + maxKey]byte
 	sum := gm.SM3(append(append(append(room[:0], p.ID...), 0), key...))
 	copy(r.Key[:], sum[:])
-	sum = gm.SM3(body)
-	r.Digest = binary.LittleEndian.Uint64(sum[:])
+	r.Digest = xxhash.Sum64(body)
 	return nil
 }
 

@@ -21,7 +21,7 @@ const projection = 2000
 
 // follow reads what is durable in a log from where a reader stopped, and hands it over in pieces that take writes into
 // the tables in the transaction of the reader's own progress.
-func (s *seat) follow(ctx context.Context, log *wal.Log, name string, most int, settle time.Duration, take func(records []record) (func(context.Context, *sqldb.Tx) error, error)) error {
+func (s *seat) follow(ctx context.Context, log journal, name string, most int, settle time.Duration, take func(records []record) (func(context.Context, *sqldb.Tx) error, error)) error {
 	name += "/" + strconv.Itoa(int(s.number))
 	at, err := s.b.store.progress(ctx, name)
 	if err != nil {
@@ -64,10 +64,11 @@ func (s *seat) follow(ctx context.Context, log *wal.Log, name string, most int, 
 	}
 }
 
-// While people wait, the tables take a fourth of a processor at most, unless they are more than so many records behind.
+// While people wait, who reads the log rests so many times as long as it works, unless it is more than so many records
+// behind.
 const (
 	crowd     = 8
-	restFor   = 3
+	restFor   = 15
 	farBehind = 2_000_000
 )
 
@@ -100,7 +101,7 @@ type record struct {
 	ledger.Event
 }
 
-func pieceOf(log *wal.Log, after uint64, most int) ([]record, error) {
+func pieceOf(log journal, after uint64, most int) ([]record, error) {
 	records := make([]record, 0, min(most, 256))
 	for r, err := range log.Read(after) {
 		if err != nil {
@@ -118,7 +119,7 @@ func pieceOf(log *wal.Log, after uint64, most int) ([]record, error) {
 }
 
 // project writes slots, bookings and their history into the tables.
-func (s *seat) project(ctx context.Context, log *wal.Log) error {
+func (s *seat) project(ctx context.Context, log journal) error {
 	return s.follow(ctx, log, "rows", projection, 20*time.Millisecond, func(records []record) (func(context.Context, *sqldb.Tx) error, error) {
 		return func(ctx context.Context, tx *sqldb.Tx) error { return s.rows(ctx, tx, records) }, nil
 	})
@@ -274,7 +275,7 @@ const (
 )
 
 // anchor sends what happened to evidence: the commitments of many acts under one message.
-func (s *seat) anchor(ctx context.Context, log *wal.Log) error {
+func (s *seat) anchor(ctx context.Context, log journal) error {
 	return s.follow(ctx, log, "acts", maxActs, actsSettle, func(records []record) (func(context.Context, *sqldb.Tx) error, error) {
 		var acts [][32]byte
 		var lsns []byte

@@ -10,6 +10,7 @@
 package shard
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -90,6 +91,9 @@ func Open(o Options) (*Shard, error) {
 	if o.Slog == nil {
 		o.Slog = slog.Default()
 	}
+	if !o.Log.Linked() {
+		return nil, errors.New("shard: what is decided builds on what was decided before: the log must be opened with Linked")
+	}
 	state, last, frozen, err := Recover(o.Log, o.Number)
 	if err != nil {
 		return nil, err
@@ -109,7 +113,7 @@ func Open(o Options) (*Shard, error) {
 }
 
 // Recover returns the state that a log leads to, the number of its last record, and that of the snapshot it began with.
-func Recover(log *wal.Log, number uint16) (state *ledger.State, last, frozen uint64, err error) {
+func Recover(log Source, number uint16) (state *ledger.State, last, frozen uint64, err error) {
 	if state, err = ledger.New(number); err != nil {
 		return nil, 0, 0, err
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/qiongdev/qiong/kit/errs"
 	"github.com/qiongdev/qiong/kit/wal"
+	"github.com/qiongdev/qiong/kit/wal/faultfs"
 	"github.com/qiongdev/qiong/service/booking/ledger"
 )
 
@@ -42,7 +43,12 @@ type running struct {
 
 func run(t testing.TB, dir string, clock *clock, o Options) *running {
 	t.Helper()
-	log, err := wal.Open(dir, wal.Options{Unfenced: true})
+	return runOn(t, dir, clock, o, wal.OS())
+}
+
+func runOn(t testing.TB, dir string, clock *clock, o Options, fs wal.FS) *running {
+	t.Helper()
+	log, err := wal.Open(dir, wal.Options{Unfenced: true, Linked: true, FS: fs, SegmentBytes: 1 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -257,7 +263,7 @@ func TestSnapshotsAreTakenAmidBookings(t *testing.T) {
 	if err := s.stop(); err != nil {
 		t.Fatal(err)
 	}
-	log, err := wal.Open(dir, wal.Options{Unfenced: true})
+	log, err := wal.Open(dir, wal.Options{Unfenced: true, Linked: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,7 +275,7 @@ func TestSnapshotsAreTakenAmidBookings(t *testing.T) {
 }
 
 func TestAFullIntakeTurnsPeopleAway(t *testing.T) {
-	log, err := wal.Open(t.TempDir(), wal.Options{Unfenced: true})
+	log, err := wal.Open(t.TempDir(), wal.Options{Unfenced: true, Linked: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -300,6 +306,65 @@ func TestWhoMayNotWriteAnswersNobody(t *testing.T) {
 	}
 	if _, err := s.book(slot, 2); !errs.Is(err, errs.Unavailable) {
 		t.Fatalf("%v", err)
+	}
+}
+
+// A disk that fails in the middle of a rush: whoever was told of a booking has it after a new start, and what nobody was
+// told of hurts nobody.
+func TestDisksFailInMidRush(t *testing.T) {
+	for name, fault := range map[string]func(faultfs.Call) faultfs.Fault{
+		"full": func(c faultfs.Call) faultfs.Fault {
+			if c.Op == faultfs.Allocate {
+				return faultfs.Fault{Err: faultfs.NoSpace}
+			}
+			return faultfs.Fault{}
+		},
+		"failing syncs": func(c faultfs.Call) faultfs.Fault {
+			if c.Op == faultfs.Datasync {
+				return faultfs.Fault{Err: faultfs.IO}
+			}
+			return faultfs.Fault{}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, clock, fs := t.TempDir(), newClock(), faultfs.New(wal.OS())
+			s := runOn(t, dir, clock, Options{}, fs)
+			slot := s.open(t, "s1", 1<<20, nil)
+			var told sync.Map
+			var wg sync.WaitGroup
+			var failed atomic.Int64
+			for w := range uint64(8) {
+				wg.Go(func() {
+					for i := uint64(0); failed.Load() < 64; i++ {
+						if w == 0 && i == 50 {
+							fs.Fail(fault)
+						}
+						n := w<<32 | i + 1
+						r, err := s.book(slot, n)
+						switch {
+						case err == nil && r.Refused == nil:
+							told.Store(n, r.View.Number)
+						case err != nil:
+							failed.Add(1)
+						default:
+							t.Error(r.Refused)
+						}
+					}
+				})
+			}
+			wg.Wait()
+			fs.Fail(nil)
+			_ = s.stop() // it says what failed
+			again := run(t, dir, clock, Options{})
+			slot = again.State().Slot("s1")
+			told.Range(func(n, number any) bool {
+				r, err := again.book(slot, n.(uint64))
+				if err != nil || r.Fresh || r.View.Number != number {
+					t.Errorf("key %v: %+v, %v; was told %v", n, r, err, number)
+				}
+				return true
+			})
+		})
 	}
 }
 
