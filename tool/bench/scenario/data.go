@@ -129,4 +129,3 @@ func parseCSV(r io.Reader) (columns []string, all [][]string, err error) {
 	}
 	return columns, all, nil
 }
-
