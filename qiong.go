@@ -117,6 +117,8 @@ type Host struct {
 	act   ProveAct
 
 	children []Child
+
+	elsewhere func(w http.ResponseWriter, r *http.Request) bool
 }
 
 // Subscription has a service handle events.
@@ -184,6 +186,13 @@ func (h *Host) Subscribe(s Subscription) {
 func (h *Host) Every(name string, period time.Duration, f func(ctx context.Context) error) {
 	h.every = append(h.every, Job{Name: name, Period: period, Run: f})
 }
+
+// Elsewhere has f asked first about every request to the service, its API and its pages, before anybody is asked who they
+// are: f answers it and returns true, as where another server is in charge, or returns false. It is for New.
+func (h *Host) Elsewhere(f func(w http.ResponseWriter, r *http.Request) bool) { h.elsewhere = f }
+
+// Diverts returns what Elsewhere was given, for the house.
+func (h *Host) Diverts() func(w http.ResponseWriter, r *http.Request) bool { return h.elsewhere }
 
 // Child is a process of this very program, in a process group of its own.
 type Child struct {

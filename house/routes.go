@@ -59,8 +59,8 @@ func (h *House) routes() {
 }
 
 func (h *House) handler() http.Handler {
-	return h.api.Front(httpapi.SecureHeaders(named(h.telemetry.Middleware(h.mux))),
-		func(pattern string) httpapi.Lane { return h.telemetry.Lane(pattern) })
+	return h.elsewhere(h.api.Front(httpapi.SecureHeaders(named(h.telemetry.Middleware(h.mux))),
+		func(pattern string) httpapi.Lane { return h.telemetry.Lane(pattern) }))
 }
 
 // readyz answers 200 when every database and service can serve, 503 with their names otherwise.

@@ -71,6 +71,7 @@ type Booking struct {
 	pace    pace
 	lobbies lobbies
 	gates   gates
+	pair    *pair // nil where this server has the bookings alone
 
 	sandbox  *sandbox.Sandbox
 	payments func() *payment.Book
@@ -104,7 +105,7 @@ func open(ctx context.Context, h *qiong.Host, cfg Config) (*Booking, error) {
 	if err := b.fixShards(ctx); err != nil {
 		return nil, err
 	}
-	for _, step := range []func() error{b.openLobbies, b.openPayments, b.gateRoutes, b.measure} {
+	for _, step := range []func() error{b.openLobbies, b.openPayments, b.gateRoutes, b.measure, b.openPair} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -135,6 +136,18 @@ func (b *Booking) fixShards(ctx context.Context) error {
 
 // Run implements qiong.Runner.
 func (b *Booking) Run(ctx context.Context) (err error) {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return b.sandbox.Run(ctx) })
+	if b.pair != nil {
+		g.Go(func() error { return b.pair.run(ctx) })
+		return g.Wait()
+	}
+	g.Go(func() error { return b.alone(ctx) })
+	return g.Wait()
+}
+
+// alone runs the bookings of a server that shares them with none.
+func (b *Booking) alone(ctx context.Context) (err error) {
 	if b.leases, err = lease.Alone(ctx, filepath.Join(b.folder, "lease"), "self"); err != nil {
 		return err
 	}
@@ -145,12 +158,14 @@ func (b *Booking) Run(ctx context.Context) (err error) {
 	}
 	g.Go(func() error { return b.usher(ctx) })
 	g.Go(func() error { return b.collect(ctx) })
-	g.Go(func() error { return b.sandbox.Run(ctx) })
 	return g.Wait()
 }
 
 // Ready implements qiong.Readier.
 func (b *Booking) Ready() error {
+	if p := b.pair; p != nil && !p.leads() {
+		return p.ready()
+	}
 	for _, s := range b.seats {
 		if _, err := s.shard(); err != nil {
 			return err

@@ -12,7 +12,6 @@ import (
 	"github.com/qiongdev/qiong/kit/outbox"
 	"github.com/qiongdev/qiong/kit/receipt"
 	"github.com/qiongdev/qiong/kit/sqldb"
-	"github.com/qiongdev/qiong/kit/wal"
 	"github.com/qiongdev/qiong/service/booking/ledger"
 )
 

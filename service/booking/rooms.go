@@ -57,6 +57,13 @@ func (b *Booking) openLobbies() (err error) {
 	return err
 }
 
+// clearRooms forgets the rooms of an earlier time of being in charge.
+func (b *Booking) clearRooms() {
+	b.lobbies.mu.Lock()
+	defer b.lobbies.mu.Unlock()
+	clear(b.lobbies.bySale)
+}
+
 // lobby returns the waiting room of a sale; nil where it has none.
 func (b *Booking) lobby(sale string) *lobby {
 	b.lobbies.mu.RLock()

@@ -3,6 +3,7 @@ package booking
 import (
 	"context"
 	"errors"
+	"iter"
 	"log/slog"
 	"strconv"
 	"sync/atomic"
@@ -15,6 +16,13 @@ import (
 	"github.com/qiongdev/qiong/kit/wal"
 	"github.com/qiongdev/qiong/service/booking/shard"
 )
+
+// journal is a log as those see it who read it: the writer's own, or a standby's copy.
+type journal interface {
+	Durable() uint64
+	Wait(ctx context.Context, lsn uint64) error
+	Read(after uint64) iter.Seq2[wal.Record, error]
+}
 
 // seat is where a shard runs while this server has its lease.
 type seat struct {
@@ -81,15 +89,21 @@ func (s *seat) lead(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, holder.Release(context.WithoutCancel(ctx))) }()
-	log, err := wal.Open(s.folder, wal.Options{Generation: holder.Epoch()})
+	// No other server writes here, and one that leaves a pair goes on beyond its epochs.
+	log, err := wal.Open(s.folder, wal.Options{Unfenced: true, Linked: true})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
-	if torn := log.Recovered().Torn; torn != nil {
-		s.b.host.Log.LogAttrs(ctx, slog.LevelWarn, "an unfinished batch was dropped", slog.Int("shard", int(s.number)), slog.Int64("bytes", torn.Bytes))
-	}
+	s.tell(ctx, log.Recovered())
 	return s.serve(ctx, holder, log)
+}
+
+// tell says what was found of a crash.
+func (s *seat) tell(ctx context.Context, found wal.Recovery) {
+	if found.Torn != nil {
+		s.b.host.Log.LogAttrs(ctx, slog.LevelWarn, "an unfinished batch was dropped", slog.Int("shard", int(s.number)), slog.Int64("bytes", found.Torn.Bytes))
+	}
 }
 
 func (s *seat) serve(ctx context.Context, holder *lease.Holder, log *wal.Log) error {
@@ -125,6 +139,9 @@ func (s *seat) trim(ctx context.Context) error {
 		return nil // later
 	}
 	last := running.Frozen()
+	if s.b.pair != nil {
+		last = min(last, s.b.pair.needed(int(s.number)))
+	}
 	for _, reader := range []string{"rows", "acts"} {
 		at, err := s.b.store.progress(ctx, reader+"/"+strconv.Itoa(int(s.number)))
 		if err != nil {
