@@ -163,7 +163,7 @@ func pay(t testing.TB, h *qiongtest.House, cashier string) {
 // proves verifies all receipts of a booking, offline.
 func proves(t testing.TB, h *qiongtest.House, c *client.Client, id string) {
 	t.Helper()
-	var got struct{ Items []booking.ReceiptView }
+	var got struct{ Items []booking.ActReceipt }
 	eventually(t, "receipts", func() bool {
 		got.Items = nil
 		get(t, c, "/api/booking/bookings/"+id+"/receipt", &got)

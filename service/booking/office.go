@@ -242,8 +242,8 @@ func (b *Booking) code(k *kept) (string, error) {
 	return ticket.Sign(b.key, t)
 }
 
-// ReceiptView is the receipt of one act.
-type ReceiptView struct {
+// ActReceipt is the receipt of one act.
+type ActReceipt struct {
 	_        struct{} `grade:"L2"`
 	Act      string   `json:"act"`
 	Record   string   `json:"record,omitempty" doc:"所在批次的存证记录 / record of its batch"`
@@ -254,7 +254,7 @@ type ReceiptView struct {
 
 func (b *Booking) getReceipts(ctx context.Context, in *bookingID) (*struct {
 	Body struct {
-		Items []ReceiptView `json:"items"`
+		Items []ActReceipt `json:"items"`
 	}
 }, error) {
 	k, err := b.load(ctx, httpapi.CallFrom(ctx).Principal, in.ID)
@@ -263,7 +263,7 @@ func (b *Booking) getReceipts(ctx context.Context, in *bookingID) (*struct {
 	}
 	out := &struct {
 		Body struct {
-			Items []ReceiptView `json:"items"`
+			Items []ActReceipt `json:"items"`
 		}
 	}{}
 	out.Body.Items, err = b.receipts(ctx, k.number)
@@ -271,14 +271,14 @@ func (b *Booking) getReceipts(ctx context.Context, in *bookingID) (*struct {
 }
 
 // receipts returns the receipts of a booking's acts. One whose batch is not sealed or not ordered yet has no file.
-func (b *Booking) receipts(ctx context.Context, n ledger.Number) ([]ReceiptView, error) {
+func (b *Booking) receipts(ctx context.Context, n ledger.Number) ([]ActReceipt, error) {
 	acts, err := b.store.acts(ctx, n)
 	if err != nil {
 		return nil, err
 	}
-	all := make([]ReceiptView, 0, len(acts))
+	all := make([]ActReceipt, 0, len(acts))
 	for _, a := range acts {
-		v := ReceiptView{Act: a.kind.String(), Original: string(b.original(n.Shard(), a.lsn, n, a).Marshal())}
+		v := ActReceipt{Act: a.kind.String(), Original: string(b.original(n.Shard(), a.lsn, n, a).Marshal())}
 		first, lsns, err := b.store.batchOf(ctx, n.Shard(), a.lsn)
 		if errors.Is(err, sqldb.ErrNoRows) {
 			all = append(all, v)
