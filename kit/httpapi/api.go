@@ -119,7 +119,7 @@ func New(o Options) *API {
 				Title: o.Title.In(lang.ZH), Version: o.Version, Extensions: map[string]any{"x-title-en": o.Title.In(lang.EN)},
 			},
 			Components: &huma.Components{
-				Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),
+				Schemas: huma.NewMapRegistry("#/components/schemas/", schemaNames()),
 				SecuritySchemes: map[string]*huma.SecurityScheme{
 					"bearer": {Type: "http", Scheme: "bearer", Description: "qiong_…"},
 				},

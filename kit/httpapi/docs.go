@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"html/template"
 	"net/http"
+	"path"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -324,3 +326,30 @@ func inLang(description string, l lang.Lang) string {
 }
 
 func statusKey(status int) string { return strconv.Itoa(status) }
+
+// schemaNames names schemas by their types. Where two packages have a type of one name, that of the second has the
+// package's name before it.
+func schemaNames() func(t reflect.Type, hint string) string {
+	taken, given := map[string]reflect.Type{}, map[reflect.Type]string{}
+	return func(t reflect.Type, hint string) string {
+		for t.Kind() == reflect.Pointer {
+			t = t.Elem()
+		}
+		if name, ok := given[t]; ok {
+			return name
+		}
+		name := huma.DefaultSchemaNamer(t, hint)
+		if t.Name() == "" || name == "" {
+			return name
+		}
+		if _, twice := taken[name]; twice {
+			origin := path.Base(t.PkgPath())
+			if _, inner, generic := strings.Cut(t.Name(), "["); generic {
+				origin, _, _ = strings.Cut(path.Base(inner), ".")
+			}
+			name = strings.ToUpper(origin[:1]) + origin[1:] + name
+		}
+		taken[name], given[t] = t, name
+		return name
+	}
+}
