@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"net/http"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -20,8 +21,9 @@ import (
 // gates is what the gates of all spots need.
 type gates struct {
 	keys    *ticket.Keys
-	scans   *prometheus.CounterVec // by reason
-	doubles *prometheus.CounterVec // by reason
+	visits  []atomic.Pointer[visits] // by shard
+	scans   *prometheus.CounterVec   // by reason
+	doubles *prometheus.CounterVec   // by reason
 }
 
 const gateBase = base + "/gate"
@@ -30,6 +32,7 @@ const gateBase = base + "/gate"
 func (b *Booking) gateRoutes() error {
 	b.gates = gates{
 		keys:    ticket.NewKeys(b.key.PublicKey()),
+		visits:  make([]atomic.Pointer[visits], len(b.seats)),
 		scans:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "gate_scans_total", Help: "Codes that gates asked about, by what they were told."}, []string{"reason"}),
 		doubles: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "gate_doubles_total", Help: "Entries of uploaded journals that should not have been, by reason."}, []string{"reason"}),
 	}

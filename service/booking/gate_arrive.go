@@ -2,6 +2,7 @@ package booking
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/qiongdev/qiong/kit/errs"
 	"github.com/qiongdev/qiong/kit/sqldb"
 	"github.com/qiongdev/qiong/service/booking/ledger"
+	"github.com/qiongdev/qiong/service/booking/shard"
 	"github.com/qiongdev/qiong/service/booking/ticket"
 )
 
@@ -79,6 +81,40 @@ func (e *entries) add(note string, people int) {
 	e.byID[id] = entry{people, e.people, check}
 }
 
+// visits is who has come since a shard was opened, by booking. Its map belongs to the shard's writer.
+type visits struct {
+	of    *shard.Shard
+	known map[ledger.Number]*entries
+}
+
+// maxVisits is how many bookings are kept in memory: some 50 MB.
+const maxVisits = 200_000
+
+// visits returns those of a seat's shard. They end with the shard, since what it has not made durable never was.
+func (s *seat) visits(of *shard.Shard) *visits {
+	place := &s.b.gates.visits[s.number]
+	for {
+		now := place.Load()
+		if now != nil && now.of == of {
+			return now
+		}
+		if place.CompareAndSwap(now, &visits{of, map[ledger.Number]*entries{}}) {
+			return place.Load()
+		}
+	}
+}
+
+// learn takes over what was looked up, and forgets some where there are too many: they can be looked up again.
+func (v *visits) learn(found map[ledger.Number]*entries) {
+	maps.Copy(v.known, found)
+	for n := range v.known {
+		if len(v.known) <= maxVisits {
+			return
+		}
+		delete(v.known, n)
+	}
+}
+
 const (
 	arrivePiece  = 500 // arrivals that the writer takes at a time
 	arriveRounds = 10
@@ -105,27 +141,32 @@ func (b *Booking) arrive(ctx context.Context, all []*arrival) error {
 	return nil
 }
 
-// arrive asks the writer first. Where the ledger knows of more people than was looked up, one of them may be this very
-// arrival: it is looked up what they are, and the writer is asked again.
+// arrive asks the writer first. Where the ledger knows of more people than are remembered, as after a restart, one of them
+// may be this very arrival: it is looked up who they are, and the writer is asked again.
 func (s *seat) arrive(ctx context.Context, todo []*arrival) error {
-	known := map[ledger.Number]*entries{}
+	found := map[ledger.Number]*entries{}
 	for range arriveRounds {
 		running, err := s.shard()
 		if err != nil {
 			return err
 		}
 		var again []*arrival
-		if err := running.Do(ctx, func(now int64, st *ledger.State, emit ledger.Emit) { again = decide(now, st, emit, todo, known) }); err != nil {
+		visits, asked := s.visits(running), todo
+		if err := running.Do(ctx, func(now int64, st *ledger.State, emit ledger.Emit) {
+			visits.learn(found)
+			again = decide(now, st, emit, asked, visits.known)
+		}); err != nil {
 			return err
 		}
 		if todo = again; len(todo) == 0 {
 			return nil
 		}
+		found = map[ledger.Number]*entries{}
 		if err := s.caughtUp(ctx); err != nil {
 			return err
 		}
 		for _, a := range todo {
-			if known[a.booking], err = s.b.store.entries(ctx, a.booking); err != nil {
+			if found[a.booking], err = s.b.store.entries(ctx, a.booking); err != nil {
 				return err
 			}
 		}

@@ -19,6 +19,8 @@ import (
 	"github.com/qiongdev/qiong/kit/errs"
 	"github.com/qiongdev/qiong/kit/gm"
 	"github.com/qiongdev/qiong/kit/keys"
+	"github.com/qiongdev/qiong/kit/sqldb"
+	"github.com/qiongdev/qiong/kit/sqldb/sqlite"
 	"github.com/qiongdev/qiong/service/booking"
 	"github.com/qiongdev/qiong/service/booking/ledger"
 	"github.com/qiongdev/qiong/service/booking/ticket"
@@ -32,6 +34,7 @@ type gated struct {
 	visitor *client.Client
 	gate    *client.Client
 	made    atomic.Uint64
+	options qiongtest.Options
 }
 
 func startGated(t testing.TB, database string) *gated {
@@ -45,9 +48,9 @@ func startGated(t testing.TB, database string) *gated {
 	}
 	g := &gated{}
 	clock := func() time.Time { return time.Now().Add(time.Duration(g.ahead.Load())) }
-	g.House = qiongtest.Start(t, qiongtest.Options{Services: services, Database: database, Data: data, Clock: clock,
-		Set: map[string]string{"booking.spots": spots, "booking.attempts": "100000"}})
-	eventually(t, "slots", func() bool { return len(slots(t, g.House)) > 60 })
+	g.options = qiongtest.Options{Services: services, Database: database, Data: data, Clock: clock,
+		Set: map[string]string{"booking.spots": spots, "booking.attempts": "100000"}}
+	g.run(t)
 	ring, err := keys.Open(filepath.Join(data, "keys"), keys.Options{ReadOnly: true})
 	if err != nil {
 		t.Fatal(err)
@@ -55,8 +58,33 @@ func startGated(t testing.TB, database string) *gated {
 	if g.key, err = ring.Signer("booking.tickets"); err != nil {
 		t.Fatal(err)
 	}
-	g.visitor, g.gate = g.As("visitor", auth.Applicant), g.As("gate", auth.Agency)
 	return g
+}
+
+func (g *gated) run(t testing.TB) {
+	t.Helper()
+	g.House = qiongtest.Start(t, g.options)
+	eventually(t, "slots", func() bool { return len(slots(t, g.House)) > 60 })
+	g.visitor, g.gate = g.As("visitor", auth.Applicant), g.As("gate", auth.Agency)
+}
+
+// restart stops the house, does something to its tables, and runs it again.
+func (g *gated) restart(t testing.TB, statements ...string) {
+	t.Helper()
+	g.Stop()
+	db, err := sqlite.Open(filepath.Join(g.options.Data, "db", "booking.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range statements {
+		if _, err := db.Exec(context.Background(), sqldb.Durable, s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	g.run(t)
 }
 
 // slot returns a slot of bay so many days from today.
