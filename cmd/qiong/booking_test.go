@@ -22,8 +22,8 @@ import (
 	"github.com/qiongdev/qiong/tool/bench/ledger"
 )
 
-// rushSpot sells two slots: one that nobody empties, and one that is gone at once.
-const rushSpot = `
+// crowdSpot sells two slots: one that nobody empties, and one that is gone at once.
+const crowdSpot = `
 spot: rush
 code: 1
 title: { zh: 开抢, en: Rush }
@@ -40,9 +40,9 @@ hours:
   - { from: "12:00", to: "24:00", quotas: { online: 1000000, window: 1, walk-in: 1 } }
 `
 
-// rush is a crowd that books, each visitor with keys of their own, and asks again with the same key where it was told
+// crowd is people who book, each visitor with keys of their own, and asks again with the same key where it was told
 // nothing.
-type rush struct {
+type crowd struct {
 	t     *testing.T
 	c     *client.Client
 	stop  context.CancelFunc
@@ -51,9 +51,9 @@ type rush struct {
 	told  map[string]string // id by key
 }
 
-func newRush(t *testing.T, c *client.Client, workers int, slots []string) *rush {
+func newCrowd(t *testing.T, c *client.Client, workers int, slots []string) *crowd {
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &rush{t: t, c: c, stop: cancel, told: map[string]string{}}
+	r := &crowd{t: t, c: c, stop: cancel, told: map[string]string{}}
 	for w := range workers {
 		r.group.Go(func() {
 			for i := 0; ctx.Err() == nil; i++ {
@@ -64,7 +64,7 @@ func newRush(t *testing.T, c *client.Client, workers int, slots []string) *rush 
 	return r
 }
 
-func (r *rush) one(ctx context.Context, key, slot string, n uint64) {
+func (r *crowd) one(ctx context.Context, key, slot string, n uint64) {
 	visitors := []map[string]string{}
 	for i := range 1 + n%3 {
 		visitors = append(visitors, map[string]string{"kind": "resident", "number": label.FakeIDCard(n*4 + i)})
@@ -102,7 +102,7 @@ func broken(err error) bool {
 	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.As(err, &syntax)
 }
 
-func (r *rush) end() map[string]string {
+func (r *crowd) end() map[string]string {
 	r.stop()
 	r.group.Wait()
 	return r.told
@@ -137,7 +137,7 @@ func TestKillBooking(t *testing.T) {
 	if err := os.MkdirAll(spots, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(spots, "rush.yaml"), []byte(rushSpot), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(spots, "rush.yaml"), []byte(crowdSpot), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	const seed = 5
@@ -146,7 +146,7 @@ func TestKillBooking(t *testing.T) {
 	p.start()
 	applicant, operator := p.tokens()
 	slots := slotsOf(t, applicant)
-	crowd := newRush(t, applicant, 16, slots)
+	people := newCrowd(t, applicant, 16, slots)
 	for range n {
 		<-time.After(time.Duration(20+r.IntN(380)) * time.Millisecond) // the moment is the test
 		p.kill()
@@ -155,7 +155,7 @@ func TestKillBooking(t *testing.T) {
 		}
 		p.start()
 	}
-	told := crowd.end()
+	told := people.end()
 	slotsOf(t, applicant) // it has recovered
 	checkBookings(t, operator, told)
 	if log := p.said(); strings.Contains(log, "panic") || strings.Contains(log, "dead letter") {
