@@ -152,6 +152,7 @@ type bookingData struct {
 	Visitors              []visitorLine
 	Line                  []stepRow
 	Receipts              []proofRow
+	Signed, Unsigned      bool // some receipts are there; some are not
 	Pay, Cancel, LateNote bool
 	CancelBy              string
 	Paid, Back            string
@@ -193,10 +194,13 @@ func (f *front) bookingPage(w http.ResponseWriter, r *http.Request, p pages.Page
 		d.Line = append(d.Line, b.step(p, s))
 	}
 	b.stands(&d, &k, who)
-	if d.Booking.Status == ledger.Held.String() {
+	d.Receipts = b.proofRows(r.Context(), p, &k)
+	for _, proof := range d.Receipts {
+		d.Signed, d.Unsigned = d.Signed || proof.Receipt, d.Unsigned || !proof.Receipt
+	}
+	if k.status == ledger.Held || d.Unsigned {
 		d.Script = "/booking/booking.js"
 	}
-	d.Receipts = b.proofRows(r.Context(), p, &k)
 	return templates.Render(w, "booking", d)
 }
 

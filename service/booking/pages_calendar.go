@@ -2,6 +2,7 @@ package booking
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -56,8 +57,8 @@ type choice struct {
 
 // dayCell is a day of the calendar.
 type dayCell struct {
-	Link, Number, Words, Tone, Label string
-	Chosen, Today                    bool
+	Link, Number, Before, Words, After, Tone, Label string // the words around a number are for wide screens
+	Chosen, Today                                   bool
 }
 
 // slotRow is a slot of the day.
@@ -86,6 +87,7 @@ type calendarData struct {
 	Day      string
 	Slots    []slotRow
 	Room     string // of the day's sale
+	Sales    string // when they begin, in words
 	Now      int64
 }
 
@@ -106,6 +108,7 @@ func (f *front) calendarPage(w http.ResponseWriter, r *http.Request, p pages.Pag
 	}
 	p.Title, p.At, p.Script = p.Say("预约", "Book"), "calendar", "/booking/calendar.js"
 	data := calendarData{Page: p, Spot: spot.view(), Products: productRows(p, spot), Now: b.host.Now().UnixMilli()}
+	data.Sales = fmt.Sprintf(p.Say("绿色的数字是线上余票；提前 %d 天、%s 开售。", "Green: places left online. Sales begin %d days ahead, at %s."), spot.Sale.Ahead, spot.Sale.At)
 	for _, s := range spots {
 		data.Spots = append(data.Spots, choice{"?spot=" + url.QueryEscape(s.Name), s.Title.In(p.Lang), s == spot})
 	}
@@ -209,15 +212,15 @@ func (b *Booking) cell(p pages.Page, spot *Spot, day time.Time, slots []*ledger.
 		short := [...]lang.Text{over: lang.T("已过", "over"), closed: lang.T("关闭", "closed"), soon: lang.T("待开售", "soon"), full: lang.T("约满", "full")}
 		c.Tone = phaseWords[best].tone
 		if best == bookable {
-			c.Words = p.Say("余 ", "") + strconv.Itoa(left)
-			if p.Lang == lang.EN {
-				c.Words += " left"
+			c.Words = strconv.Itoa(left)
+			if c.Before = "余 "; p.Lang == lang.EN {
+				c.Before, c.After = "", " left"
 			}
 		} else {
 			c.Words = short[best].In(p.Lang)
 		}
 	}
-	c.Label = dayWords(p, day) + ", " + c.Words
+	c.Label = dayWords(p, day) + ", " + c.Before + c.Words + c.After
 	return c
 }
 

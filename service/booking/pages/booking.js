@@ -1,8 +1,9 @@
-// Waits for a booking's payment: when its state changes the page is read again.
-import { countDown } from './count.js';
+// Waits for what a booking still lacks: its payment, whose coming has the page read again, and its receipts.
+import { again, countDown } from './count.js';
 
 const state = document.getElementById('state');
 const id = location.pathname.split('/').pop();
+const waits = () => state.dataset.state === 'held' || document.querySelector('#receipts[data-unsigned]');
 
 countDown();
 const look = async () => {
@@ -12,9 +13,10 @@ const look = async () => {
       location.reload();
       return;
     }
+    if (answer && document.querySelector('#receipts[data-unsigned]')) await again('#receipts');
   } catch {
     // The house is away; the page stays as it was.
   }
-  setTimeout(look, 2000);
+  if (waits()) setTimeout(look, 2000);
 };
 setTimeout(look, 1000);

@@ -1,11 +1,12 @@
 // Counts down to the moments that a page names, by the server's clock: [data-until] below an element with [data-now].
-const unit = document.documentElement.lang === 'en' ? [' d ', ':', ':', ''] : [' 天 ', ':', ':', ''];
+const en = document.documentElement.lang === 'en';
 const two = (n) => String(n).padStart(2, '0');
 
 const left = (ms) => {
   const s = Math.max(0, Math.ceil(ms / 1000)), days = Math.floor(s / 86400);
-  const clock = two(Math.floor(s / 3600) % 24) + unit[1] + two(Math.floor(s / 60) % 60) + unit[2] + two(s % 60);
-  return days > 0 ? days + unit[0] + clock : clock;
+  const clock = `${two(Math.floor(s / 3600) % 24)}:${two(Math.floor(s / 60) % 60)}:${two(s % 60)}`;
+  const time = days > 0 ? `${days}${en ? ' d ' : ' 天 '}${clock}` : clock;
+  return en ? `(in ${time})` : `（还有 ${time}）`;
 };
 
 export const countDown = (reload = () => location.reload()) => {
@@ -18,7 +19,7 @@ export const countDown = (reload = () => location.reload()) => {
       if (origin.get(base)?.now !== base.dataset.now) origin.set(base, { now: base.dataset.now, seen: Date.now() });
       const passed = Date.now() - origin.get(base).seen;
       const ms = Number(at.dataset.until) - Number(base.dataset.now) - passed;
-      at.textContent = `⏳ ${left(ms)}`;
+      at.textContent = left(ms);
       if (ms <= 0 && at.dataset.then === 'reload' && Date.now() - reloaded > 3000) {
         reloaded = Date.now();
         setTimeout(reload, 300 + Math.random() * 1500); // not everyone in the same moment
@@ -38,6 +39,7 @@ export const again = async (selector = '[data-live]') => {
     const then = page.getElementById(now.id);
     if (!then || then.innerHTML === now.innerHTML && then.dataset.now === now.dataset.now) continue;
     const focused = now.contains(document.activeElement) ? document.activeElement.getAttribute('href') : null;
+    for (const name of Object.keys(now.dataset)) if (!(name in then.dataset)) delete now.dataset[name];
     Object.assign(now.dataset, then.dataset);
     now.replaceChildren(...then.childNodes);
     if (focused) now.querySelector(`[href="${CSS.escape(focused)}"]`)?.focus();
