@@ -130,6 +130,13 @@ func passage(t ticket.Ticket, why reason, l lang.Lang) Passage {
 	return p
 }
 
+// count says who enters, and how many of the party still may: nobody, where the reason is not how many they are.
+func (p *Passage) count(people, left int) {
+	if p.People = people; p.Admitted || p.Reason == ticket.TooMany.String() {
+		p.Left = left
+	}
+}
+
 func (b *Booking) postEnter(ctx context.Context, in *struct{ Body Scan }) (*struct{ Body Passage }, error) {
 	call := httpapi.CallFrom(ctx)
 	p, err := b.scan(ctx, &in.Body, &call)
@@ -164,7 +171,7 @@ func (b *Booking) scan(ctx context.Context, in *Scan, call *httpapi.Call) (Passa
 		said = reasonOf(why) // which is why the ledger knows it no more, or as missed
 	}
 	p := passage(t, said, call.Lang)
-	p.People, p.Left = a.admitted, a.left
+	p.count(a.admitted, a.left)
 	return p, nil
 }
 

@@ -145,7 +145,7 @@ func answerLine(c *qiong.Console, d *device, line string, now time.Time) error {
 		return err
 	}
 	p := passage(decision.Ticket, reasonOf(decision.Reason), c.Lang)
-	p.People, p.Left = decision.People, decision.Left
+	p.count(decision.People, decision.Left)
 	if c.JSON {
 		return json.NewEncoder(c.Out).Encode(gateAnswer{p, beijing.At(now)})
 	}
