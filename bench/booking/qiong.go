@@ -26,7 +26,7 @@ hold: 15m
 entry: { early: 1h, late: 1h }
 sale: { ahead: 1, at: "00:00", room: "%s" }
 hours:
-  - { from: "00:00", to: "24:00", quotas: { online: %d, window: 1, walk-in: 1 } }
+  - { from: "00:00", to: "24:00", quotas: { online: %d, agency: 4000000, window: 1, walk-in: 1 } }
 `
 
 // qiong is a running `qiong booking`.

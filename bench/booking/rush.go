@@ -43,11 +43,11 @@ func (b *bench) rushRound(ctx context.Context, q *qiong) error {
 	if err := visitor.Do(ctx, client.Request{Method: "POST", Path: "/api/booking/sales/" + q.sale + "/place", Body: map[string]string{}}, nil); err != nil {
 		return fmt.Errorf("joining the room: %w", err)
 	}
-	for _, who := range []struct{ name, token string }{{"the room's door", visitor.Token}, {"bookings", q.token}} {
+	for _, who := range []struct{ name, token, channel string }{{"the room's door", visitor.Token, "online"}, {"bookings", q.token, "agency"}} {
 		var all visitors
 		all.n.Store(1 << 32)
 		peak := schedule.Schedule{Steps: []schedule.Step{{From: 0, To: b.rush, For: time.Second}, {From: b.rush, To: b.rush, For: b.each}}}
-		s, err := b.shoot(ctx, &all, shot{system: qiongName, load: fmt.Sprintf("rush to %.0f/s, %s", b.rush, who.name), url: q.URL, path: "/api/booking/reserve", token: who.token,
+		s, err := b.shoot(ctx, &all, shot{system: qiongName, load: fmt.Sprintf("rush to %.0f/s, %s", b.rush, who.name), url: q.URL, path: "/api/booking/reserve", token: who.token, channel: who.channel,
 			slot: q.slot, conns: 2048, timeout: 10 * time.Second, schedule: peak, want: func(status int) bool { return status == 201 || status == 429 },
 			meter: measure.Meter{"server": func() time.Duration { return proc.Tree(q.PID) }, "generator": proc.Self}})
 		if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/url"
@@ -19,21 +20,21 @@ type visitors struct{ n atomic.Uint64 }
 
 // source draws reservations, each of another visitor with another key.
 type source struct {
-	all   *visitors
-	host  string
-	path  string
-	token string
-	slot  string
-	many  int // reservations in one request; 0: one, as it is
-	want  func(status int) bool
-	body  []byte
-	head  []byte
+	all           *visitors
+	host          string
+	path          string
+	token         string
+	slot, channel string
+	many          int // reservations in one request; 0: one, as it is
+	want          func(status int) bool
+	body          []byte
+	head          []byte
 }
 
 func (s *source) Next() load.Request {
 	if s.many == 0 {
 		n := s.all.n.Add(1)
-		s.body = appendReservation(append(s.body[:0], '{'), n, s.slot)
+		s.body = appendReservation(append(s.body[:0], '{'), n, s.slot, s.channel)
 		s.head = strconv.AppendUint(append(s.head[:0], "Idempotency-Key: bench-"...), n, 10)
 		s.head = append(s.head, "-key\r\n"...)
 		return s
@@ -45,14 +46,14 @@ func (s *source) Next() load.Request {
 		}
 		n := s.all.n.Add(1)
 		s.body = append(strconv.AppendUint(append(s.body, `{"key":"bench-`...), n, 10), `-key",`...)
-		s.body = appendReservation(s.body, n, s.slot)
+		s.body = appendReservation(s.body, n, s.slot, s.channel)
 	}
 	s.body = append(s.body, "]}"...)
 	return s
 }
 
-func appendReservation(body []byte, n uint64, slot string) []byte {
-	body = append(append(append(body, `"slot":"`...), slot...), `","channel":"online","visitors":[{"kind":"resident","number":"`...)
+func appendReservation(body []byte, n uint64, slot, channel string) []byte {
+	body = append(append(append(append(append(body, `"slot":"`...), slot...), `","channel":"`...), channel...), `","visitors":[{"kind":"resident","number":"`...)
 	return append(append(body, label.FakeIDCard(n)...), `"}]}`...)
 }
 
@@ -79,6 +80,7 @@ type shot struct {
 	system, load string
 	url, path    string
 	token, slot  string
+	channel      string // default online
 	many         int
 	conns        int
 	timeout      time.Duration
@@ -96,7 +98,7 @@ func (b *bench) shoot(ctx context.Context, all *visitors, s shot) (measure.Sampl
 	}
 	plan := load.Plan{Target: load.Target{Addr: u.Host, Host: u.Host}, Conns: s.conns, Workers: 1, Timeout: s.timeout, Kinds: []string{"reserve"},
 		Schedule: s.schedule, Source: func(int, int) load.Source {
-			return &source{all: all, host: u.Host, path: s.path, token: s.token, slot: s.slot, many: s.many, want: s.want}
+			return &source{all: all, host: u.Host, path: s.path, token: s.token, slot: s.slot, channel: cmp.Or(s.channel, "online"), many: s.many, want: s.want}
 		}}
 	if len(s.schedule.Steps) == 0 {
 		plan.Closed = s.each

@@ -159,7 +159,7 @@ func (b *Booking) findRoom(sale string) (*lobby, error) {
 type placeAnswer struct{ Body PlaceView }
 
 func (b *Booking) joinRoom(ctx context.Context, in *struct {
-	saleID
+	Sale string `path:"sale" grade:"L1" maxLength:"64"`
 	Body struct {
 		Token string `json:"token,omitempty" grade:"L2" maxLength:"200" doc:"此前取得的位置凭证，可不填 / of a place that was given before"`
 	}
