@@ -90,6 +90,13 @@ const tokenLabel = "one-time token"
 // start runs the program until it is healthy.
 func (p *program) start() {
 	p.t.Helper()
+	p.begin()
+	p.healthy()
+}
+
+// begin runs the program, which may need others to get healthy.
+func (p *program) begin() {
+	p.t.Helper()
 	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		p.t.Fatal(err)
@@ -115,7 +122,6 @@ func (p *program) start() {
 		}
 		_ = cmd.Wait() // it is killed
 	}()
-	p.healthy()
 }
 
 // healthy returns when the program says that it is ready.

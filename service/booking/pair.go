@@ -45,9 +45,11 @@ type pair struct {
 	counts  pairCounts
 
 	mu     sync.Mutex
-	term   *term     // while this server leads
-	stand  *standing // while it follows
-	leader *sighting // who leads, as far as this server, which does not, knows
+	term   *term           // while this server leads
+	stand  *standing       // while it follows
+	leader *sighting       // who leads, as far as this server, which does not, knows
+	until  context.Context // ends when somebody else is the leader, or nobody
+	change context.CancelFunc
 	seen   map[string]sighting
 	wrong  error // why this server and another can't be a pair
 }
@@ -72,6 +74,7 @@ func (b *Booking) openPair() error {
 		return nil
 	}
 	p := &pair{b: b, me: b.cfg.Name, known: lease.Keys{}, secrets: map[string][]byte{}, seen: map[string]sighting{}}
+	p.until, p.change = context.WithCancel(context.Background())
 	var err error
 	for _, name := range []string{"booking.persons", "booking.salts", "booking.rooms"} {
 		if p.secrets[name], err = b.host.Keys.Secret(name, 32); err != nil {
@@ -123,7 +126,7 @@ func (p *pair) run(ctx context.Context) error {
 // turn is one time of following, and of leading after it.
 func (p *pair) turn(ctx context.Context) (err error) {
 	holder, err := p.follow(ctx)
-	if err != nil {
+	if err != nil || holder == nil {
 		return err
 	}
 	defer func() {
@@ -162,7 +165,7 @@ func (p *pair) follow(ctx context.Context) (holder *lease.Holder, err error) {
 		s.logs = append(s.logs, log)
 	}
 	p.set(func() { p.stand = s })
-	defer p.set(func() { p.stand, p.leader = nil, nil })
+	defer p.set(func() { p.stand = nil; p.follows(nil) })
 	ctx, end := context.WithCancel(ctx)
 	defer end()
 	g, ctx := errgroup.WithContext(ctx)
@@ -177,7 +180,17 @@ func (p *pair) follow(ctx context.Context) (holder *lease.Holder, err error) {
 		holder, err = s.acquire(ctx)
 		return err
 	})
-	return holder, g.Wait()
+	err = g.Wait()
+	return holder, err
+}
+
+// follows takes note of who leads. It needs the mutex.
+func (p *pair) follows(leader *sighting) {
+	if was := p.leader; was == nil || leader == nil || was.epoch != leader.epoch {
+		p.change()
+		p.until, p.change = context.WithCancel(context.Background())
+	}
+	p.leader = leader
 }
 
 func (p *pair) set(f func()) {
@@ -279,7 +292,8 @@ func (p *pair) find(ctx context.Context) (leader *sighting) {
 	if wrong != nil && p.wrong == nil {
 		p.b.host.Log.LogAttrs(ctx, slog.LevelError, "two servers are no pair", slog.Any("err", wrong))
 	}
-	p.leader, p.wrong = leader, wrong
+	p.follows(leader)
+	p.wrong = wrong
 	return leader
 }
 
@@ -301,7 +315,7 @@ func (s *standing) copyFrom(ctx context.Context, leader *sighting) error {
 func (p *pair) leads() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.term != nil
+	return p.term != nil && p.term.holder.Valid()
 }
 
 // needed is up to where the log of a shard may be dropped for all that standbys need.

@@ -46,7 +46,7 @@ func (p *pair) openGateway() {
 			r.Out.Header.Set(passedHeader, p.me)
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
-			if !errors.Is(err, context.Canceled) {
+			if !errors.Is(err, context.Canceled) { // the caller has gone, or the leader has changed
 				p.b.host.Log.LogAttrs(r.Context(), slog.LevelWarn, "a request did not reach the leader", slog.Any("err", err))
 			}
 			httpapi.WriteProblem(w, r, errNoLeader)
@@ -61,10 +61,10 @@ func (p *pair) elsewhere(w http.ResponseWriter, r *http.Request) bool {
 		return false // of this server itself
 	}
 	p.mu.Lock()
-	leads, leader := p.term != nil, p.leader
+	t, leader, until := p.term, p.leader, p.until
 	p.mu.Unlock()
 	switch {
-	case leads:
+	case t != nil && t.holder.Valid():
 		w.Header().Set(serverHeader, p.me)
 		return false
 	case leader == nil || r.Header.Get(passedHeader) != "":
@@ -77,6 +77,9 @@ func (p *pair) elsewhere(w http.ResponseWriter, r *http.Request) bool {
 		return true
 	}
 	p.counts.passed.Inc()
-	p.front.proxy.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), targetKey{}, target)))
+	ctx, cancel := context.WithCancel(context.WithValue(r.Context(), targetKey{}, target))
+	defer cancel()
+	defer context.AfterFunc(until, cancel)() // nobody waits for a leader that is none any more
+	p.front.proxy.ServeHTTP(w, r.WithContext(ctx))
 	return true
 }

@@ -74,7 +74,7 @@ func (p *pair) view(l lang.Lang) PairView {
 		v.Problem = errs.As(wrong).In(l)
 	}
 	switch {
-	case t != nil:
+	case t != nil && t.holder.Valid():
 		v.Role, v.Leader, v.Epoch, v.InSync = "leader", p.me, t.holder.Epoch(), t.holder.InSync()
 		v.Standbys = t.views(l)
 		for i, log := range t.logs {
