@@ -33,10 +33,12 @@ var tables embed.FS
 const (
 	EventBatch  = "booking.batch.sealed"
 	EventClosed = "booking.slot.closed"
+	EventListed = "booking.sale.listed"
 )
 
 var events = []qiong.Event{
 	{Type: EventBatch, Version: 1, Grade: "L1", Act: true, Doc: lang.T("一批预约事项", "many acts of bookings")},
+	{Type: EventListed, Version: 1, Grade: "L1", Act: true, Doc: lang.T("一场开售的抽签名单已定", "the list of a sale's draw is fixed")},
 	{Type: EventClosed, Version: 1, Grade: "L1", Act: true, Doc: lang.T("时段关闭", "a slot was closed")},
 }
 

@@ -9,6 +9,8 @@ import (
 
 	"github.com/qiongdev/qiong/kit/auth"
 	"github.com/qiongdev/qiong/kit/errs"
+	"github.com/qiongdev/qiong/kit/gm"
+	"github.com/qiongdev/qiong/kit/outbox"
 	"github.com/qiongdev/qiong/kit/sqldb"
 	"github.com/qiongdev/qiong/service/booking/ledger"
 	"github.com/qiongdev/qiong/service/booking/room"
@@ -281,7 +283,11 @@ func (l *lobby) draw(ctx context.Context, now time.Time) error {
 	if err := l.save(ctx); err != nil {
 		return err
 	}
-	d, err := tree.Draw(nil)
+	beacon, err := l.beacon(ctx)
+	if err != nil {
+		return err
+	}
+	d, err := tree.Draw(beacon)
 	if err != nil {
 		return err
 	}
@@ -291,6 +297,43 @@ func (l *lobby) draw(ctx context.Context, now time.Time) error {
 	}
 	l.mu.Unlock()
 	return errors.Join(err, l.save(ctx))
+}
+
+// beaconWait is how long an opening waits for the receipt of its list.
+const beaconWait = 2 * time.Second
+
+// beacon returns the SM3 of the receipt that evidence gives for the list: signatures that did not exist while the list was
+// open. Where others than this house cosign, it cannot have known them, and so not have chosen the order. Without a
+// receipt in time there is none, and the record says so.
+func (l *lobby) beacon(ctx context.Context) ([]byte, error) {
+	l.mu.RLock()
+	record := l.record
+	l.mu.RUnlock()
+	err := l.b.host.DB.Write(ctx, sqldb.Durable, func(tx *sqldb.Tx) error {
+		return l.b.host.Box.Publish(ctx, tx, outbox.Event{Type: EventListed, Key: l.sale, Act: true, Version: 1, Grade: "L1",
+			Data: map[string]any{"sale": l.sale, "count": record.Count, "root": record.Root, "commitment": hexOf(record.Commitment[:])}})
+	})
+	if err != nil {
+		return nil, err
+	}
+	for until := time.Now().Add(beaconWait); time.Now().Before(until) && ctx.Err() == nil; {
+		proofs, err := l.b.host.Proofs(ctx, l.b.host.Name, l.sale)
+		if errs.Is(err, errs.Unavailable) {
+			return nil, nil // no evidence is kept in this house
+		}
+		if err != nil {
+			return nil, err
+		}
+		if n := len(proofs); n > 0 && len(proofs[n-1].Receipt) > 0 {
+			sum := gm.SM3(proofs[n-1].Receipt)
+			return sum[:], nil
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
+	return nil, ctx.Err()
 }
 
 func (l *lobby) saveNow(ctx context.Context, now time.Time, every time.Duration) error {
