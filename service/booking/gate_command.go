@@ -113,10 +113,10 @@ func readLines(ctx context.Context, in io.Reader, lines chan<- string) error {
 		part, more, err := r.ReadLine()
 		line := string(part)
 		for more && err == nil {
-			line = strings.Repeat(" ", maxLine+1) + "-" // no code
+			line = "..." // no code
 			_, more, err = r.ReadLine()
 		}
-		if line != "" {
+		if strings.TrimSpace(line) != "" {
 			select {
 			case lines <- line:
 			case <-ctx.Done():
@@ -155,6 +155,7 @@ func answerLine(c *qiong.Console, d *device, line string, now time.Time) error {
 
 // peopleOf reads "2 CODE". A code begins with a letter.
 func peopleOf(line string) (people int, code string) {
+	line = strings.TrimSpace(line) // what scanners add; no code begins or ends with it
 	number, rest, ok := strings.Cut(line, " ")
 	if n, err := strconv.ParseUint(number, 10, 16); ok && err == nil && n > 0 {
 		return int(n), rest

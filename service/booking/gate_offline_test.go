@@ -9,8 +9,10 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -400,7 +402,7 @@ func TestWhatAGateShows(t *testing.T) {
 	show := func(l lang.Lang, color bool, line string) string {
 		t.Helper()
 		var out bytes.Buffer
-		c := &qiong.Console{In: strings.NewReader(line + "\r\n"), Out: &out, Err: io.Discard, Lang: l, Color: color}
+		c := &qiong.Console{In: strings.NewReader(line + "\t\r\n  \n"), Out: &out, Err: io.Discard, Lang: l, Color: color}
 		if err := runGate(t, c, nil, gate.flags...); err != nil {
 			t.Fatal(err)
 		}
@@ -492,4 +494,33 @@ func TestAnUploadThatWasCutShort(t *testing.T) {
 	if p, err := enter(g.gate, "after", map[string]any{"code": v.Code, "gate": "3"}); err != nil || p.People != 1 {
 		t.Errorf("%+v, %v", p, err)
 	}
+}
+
+// An upload that comes after the slot is over finds its bookings marked as missed, and one of days later finds them
+// retired: neither is lost on the way.
+func TestALateUpload(t *testing.T) {
+	g := startGated(t, "")
+	slot := g.slot(t, 0).ID
+	first, second := g.newBox(t, 1), g.newBox(t, 2)
+	v, w := g.book(t, slot, 2), g.book(t, slot, 1)
+	first.scan(t, v.Code)
+	second.scan(t, w.Code)
+	g.ahead.Store(int64(26 * time.Hour))
+	eventually(t, "missed", func() bool { return g.show(t, v.ID).Status == "missed" })
+	s, err := first.sync(t, g)
+	if err != nil || s.Taken != 1 || len(s.Doubles) != 1 || s.Doubles[0].Reason != "missed" || s.Doubles[0].Over != 2 {
+		t.Fatalf("%+v, %v", s, err)
+	}
+	g.ahead.Store(int64(6 * 24 * time.Hour))
+	eventually(t, "retired", func() bool {
+		p, err := enter(g.gate, "retired", map[string]any{"code": w.Code, "gate": "3"})
+		return err == nil && p.Reason == "too-late" && !has(slots(t, g.House), slot)
+	})
+	if s, err = second.sync(t, g); err != nil || s.Taken != 1 || s.Late != 1 || len(s.Doubles) != 0 {
+		t.Fatalf("%+v, %v", s, err)
+	}
+}
+
+func has(all []booking.SlotView, id string) bool {
+	return slices.ContainsFunc(all, func(s booking.SlotView) bool { return s.ID == id })
 }
