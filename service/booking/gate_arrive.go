@@ -2,7 +2,6 @@ package booking
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -34,9 +33,12 @@ type arrival struct {
 
 func (a *arrival) note() string { return a.gate + "#" + a.id + "." + a.check }
 
-// gateOf returns the gate in a note, for people.
-func gateOf(note string) string {
-	gate, _, _ := strings.Cut(note, "#")
+// words returns the note of an act for people: of an entry, just the gate.
+func (a *actRow) words() string {
+	if a.kind != ledger.Came {
+		return a.note
+	}
+	gate, _, _ := strings.Cut(a.note, "#")
 	return gate
 }
 
@@ -104,9 +106,13 @@ func (s *seat) visits(of *shard.Shard) *visits {
 	}
 }
 
-// learn takes over what was looked up, and forgets some where there are too many: they can be looked up again.
+// learn takes over what was looked up and is newer, and forgets some where there are too many: they can be looked up again.
 func (v *visits) learn(found map[ledger.Number]*entries) {
-	maps.Copy(v.known, found)
+	for n, e := range found {
+		if k := v.known[n]; k == nil || k.people < e.people {
+			v.known[n] = e
+		}
+	}
 	for n := range v.known {
 		if len(v.known) <= maxVisits {
 			return

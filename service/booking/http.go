@@ -373,7 +373,7 @@ func (b *Booking) whole(ctx context.Context, k *kept) (BookingView, error) {
 		return v, err
 	}
 	for _, a := range acts {
-		v.History = append(v.History, Step{At: beijing.Time(a.at), What: a.kind.String(), Status: a.status.String(), Note: gateOf(a.note)})
+		v.History = append(v.History, Step{At: beijing.Time(a.at), What: a.kind.String(), Status: a.status.String(), Note: a.words()})
 	}
 	if paid, err := b.payments().Store.Get(ctx, k.number.String()); err == nil {
 		v.Payment = &PaymentView{Phase: string(paid.Phase), Paid: paid.Paid, Back: paid.Returned()}
