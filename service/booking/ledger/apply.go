@@ -14,11 +14,14 @@ type waiting struct {
 
 // Replay applies an event from the log. What a snapshot has seen already is passed over.
 func (s *State) Replay(sequence uint64, data []byte, e *Event) error {
-	if err := e.parse(data, true); err != nil {
+	if err := e.ParseBare(data); err != nil {
 		return err
 	}
 	return s.apply(sequence, e)
 }
+
+// Apply is Replay of an event that was read by ParseBare.
+func (s *State) Apply(sequence uint64, e *Event) error { return s.apply(sequence, e) }
 
 // apply changes the state as e says. An error means that the event doesn't fit the state: the log is another's, or the
 // program is wrong.

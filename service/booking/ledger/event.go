@@ -181,7 +181,9 @@ func flag(b bool) byte {
 // Parse reads an event, into the visitors that e has. Texts and sealed documents are copies.
 func (e *Event) Parse(b []byte) error { return e.parse(b, false) }
 
-// parse is Parse. Bare leaves out what the state doesn't remember of a booking: texts and sealed documents.
+// ParseBare is Parse without what the state doesn't remember of a booking: texts and sealed documents.
+func (e *Event) ParseBare(b []byte) error { return e.parse(b, true) }
+
 func (e *Event) parse(b []byte, bare bool) error {
 	visitors := e.Visitors[:0]
 	*e = Event{Visitors: visitors}

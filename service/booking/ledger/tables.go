@@ -26,12 +26,18 @@ func (a *arena[T]) add() (uint32, *T) {
 // parts is into how many parts a table is cut, each of which grows by itself: no booking waits for the whole to move.
 const parts = 256
 
-// table finds references by the hash of what they refer to. Entries are references + 1; removing is not needed.
+// table finds references by the hash of what they refer to. Removing is not needed.
 type table struct {
 	part [parts]struct {
-		entries []uint64
+		entries []entry
 		used    int
 	}
+}
+
+// entry has the hash beside the reference, so that nothing else is looked at while there is no match, or while it moves.
+type entry struct {
+	hash uint64
+	ref  uint64 // + 1; 0: empty
 }
 
 // find returns the first reference of that hash for which is holds.
@@ -41,27 +47,27 @@ func (t *table) find(hash uint64, is func(ref uint64) bool) (uint64, bool) {
 		return 0, false
 	}
 	mask := uint64(len(p.entries) - 1)
-	for i := hash / parts & mask; p.entries[i] != 0; i = (i + 1) & mask {
-		if ref := p.entries[i] - 1; is(ref) {
-			return ref, true
+	for i := hash / parts & mask; p.entries[i].ref != 0; i = (i + 1) & mask {
+		if e := &p.entries[i]; e.hash == hash && is(e.ref-1) {
+			return e.ref - 1, true
 		}
 	}
 	return 0, false
 }
 
-// put adds a reference; hashOf tells the hash of those that are there, when they must move.
-func (t *table) put(hash, ref uint64, hashOf func(ref uint64) uint64) {
+// put adds a reference.
+func (t *table) put(hash, ref uint64) {
 	p := &t.part[hash%parts]
 	if p.used*4 >= len(p.entries)*3 {
 		old := p.entries
-		p.entries = make([]uint64, max(8, 2*len(old)))
+		p.entries = make([]entry, max(8, 2*len(old)))
 		for _, e := range old {
-			if e != 0 {
-				place(p.entries, hashOf(e-1), e)
+			if e.ref != 0 {
+				place(p.entries, e)
 			}
 		}
 	}
-	place(p.entries, hash, ref+1)
+	place(p.entries, entry{hash, ref + 1})
 	p.used++
 }
 
@@ -70,20 +76,32 @@ func (t *table) set(hash, old, ref uint64) {
 	p := &t.part[hash%parts]
 	mask := uint64(len(p.entries) - 1)
 	for i := hash / parts & mask; ; i = (i + 1) & mask {
-		if p.entries[i] == old+1 {
-			p.entries[i] = ref + 1
+		if p.entries[i].ref == old+1 {
+			p.entries[i].ref = ref + 1
 			return
 		}
 	}
 }
 
-func place(entries []uint64, hash, entry uint64) {
+func place(entries []entry, e entry) {
 	mask := uint64(len(entries) - 1)
-	i := hash / parts & mask
-	for entries[i] != 0 {
+	i := e.hash / parts & mask
+	for entries[i].ref != 0 {
 		i = (i + 1) & mask
 	}
-	entries[i] = entry
+	entries[i] = e
+}
+
+// warm touches where a hash would be found, so that many can be fetched from memory at a time.
+func (t *table) warm(hash uint64) uint64 {
+	if t == nil {
+		return 0
+	}
+	p := &t.part[hash%parts]
+	if p.used == 0 {
+		return 0
+	}
+	return p.entries[hash/parts&uint64(len(p.entries)-1)].ref
 }
 
 func (p Person) hash() uint64 { return binary.LittleEndian.Uint64(p[:8]) }
@@ -130,7 +148,7 @@ func (s *State) link(slot *Slot, i uint32, v *visitor) {
 		d.set(hash, last, ref)
 		return
 	}
-	d.put(hash, ref, func(ref uint64) uint64 { return s.visitor(ref).person.hash() })
+	d.put(hash, ref)
 }
 
 // keyDays is for how many days, beside today, a key is remembered.
@@ -186,10 +204,37 @@ func (s *State) remember(n Number, b *booking) {
 	if *t == nil {
 		*t = &table{}
 	}
-	(*t).put(b.key.hash(), uint64(n), func(ref uint64) uint64 {
-		if _, b := s.find(Number(ref)); b != nil {
-			return b.key.hash()
+	(*t).put(b.key.hash(), uint64(n))
+}
+
+// Warm fetches what deciding on requests will look at. Where there are many, it makes the difference between waiting for
+// memory once and waiting each time.
+func (s *State) Warm(requests []Request) (touched uint64) {
+	for i := range requests {
+		r := &requests[i]
+		touched += s.touch(r.Key, r.Slot, r.Visitors)
+	}
+	return touched
+}
+
+// WarmEvents is Warm for events that will be applied.
+func (s *State) WarmEvents(events []Event) (touched uint64) {
+	for i := range events {
+		if e := &events[i]; e.Kind == Booked {
+			touched += s.touch(e.Key, s.At(e.Slot), e.Visitors)
 		}
-		return 0 // its slot was retired
-	})
+	}
+	return touched
+}
+
+func (s *State) touch(key Key, slot *Slot, visitors []Visitor) (touched uint64) {
+	touched = s.keys.tables[0].warm(key.hash())
+	if slot == nil || s.days[slot.Day] == nil {
+		return touched
+	}
+	d := s.days[slot.Day]
+	for i := range visitors {
+		touched += d.warm(visitors[i].Person.hash())
+	}
+	return touched
 }

@@ -78,6 +78,7 @@ type turn struct {
 	s       *Shard
 	batch   *wal.Batch
 	scratch []byte
+	touched uint64 // of memory; nobody reads it
 	jobs    []*job // that wait for it to be durable
 }
 
@@ -183,6 +184,9 @@ func (t *turn) decide(j *job) (wait bool) {
 	if j.work != nil {
 		j.work(t.s.now, t.s.state, t.emit)
 		return true // it may have seen what is not durable yet
+	}
+	if len(j.requests) > 1 {
+		t.touched += t.s.state.Warm(j.requests)
 	}
 	for i := range j.requests {
 		r := &j.results[i]
