@@ -127,19 +127,11 @@ func Recover(log Source, number uint16) (state *ledger.State, last, frozen uint6
 			return nil, 0, 0, fmt.Errorf("shard %d: %w", number, err)
 		}
 	}
-	last = frozen
-	var e ledger.Event
-	for r, err := range log.Read(frozen) {
-		if err != nil {
-			return nil, 0, 0, err
-		}
-		if err := state.Replay(r.LSN, r.Data, &e); err != nil {
-			return nil, 0, 0, errs.Wrap(fmt.Errorf("shard %d: record %d: %w", number, r.LSN, err), errs.Internal,
-				"预约日志与状态不符", "the log of bookings does not fit the state")
-		}
-		last = r.LSN
+	last, err = replay(log, frozen, state)
+	if err != nil {
+		err = errs.Wrap(fmt.Errorf("shard %d: %w", number, err), errs.KindOf(err), "预约日志无法恢复", "the log of bookings can't be replayed")
 	}
-	return state, last, frozen, nil
+	return state, last, frozen, err
 }
 
 // State returns the state for what any goroutine may ask of it.
