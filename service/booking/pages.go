@@ -22,8 +22,8 @@ var templates = pages.Parse(pageFiles, "calendar", "slot", "room", "bookings", "
 
 // front is the pages of the service: what visitors see, and beside it what staff see.
 type front struct {
-	b               *Booking
-	visitors, staff *pages.Site
+	b                              *Booking
+	visitors, operators, officials *pages.Site
 }
 
 func (b *Booking) pageRoutes() {
@@ -33,12 +33,12 @@ func (b *Booking) pageRoutes() {
 		{Name: "bookings", Path: "/booking/bookings", Text: lang.T("我的预约", "My bookings")},
 	}
 	f.visitors = &pages.Site{Brand: lang.T("景区预约", "Booking"), Home: "/booking/", Who: b.host.Who, Fail: b.host.API.Fail, Nav: nav}
-	staff := *f.visitors
-	f.staff = &staff
-	f.staff.Nav = append(nav[:2:2],
-		pages.Link{Name: "gate", Path: "/booking/gate", Text: lang.T("检票", "Gate")},
+	operators, officials := *f.visitors, *f.visitors
+	operators.Nav = append(nav[:2:2],
 		pages.Link{Name: "office", Path: "/booking/office", Text: lang.T("管理", "Office")},
 		pages.Link{Name: "live", Path: "/booking/live", Text: lang.T("实况", "Live")})
+	officials.Nav = append(operators.Nav[:4:4], pages.Link{Name: "gate", Path: "/booking/gate", Text: lang.T("检票", "Gate")})
+	f.operators, f.officials = &operators, &officials
 
 	l1, whole := httplabel.Route{Grade: label.L1}, httplabel.Route{Out: reflect.TypeFor[BookingView](), Policy: access.Mask}
 	list := httplabel.Route{Out: reflect.TypeFor[bookingList](), Policy: access.Mask}
@@ -97,8 +97,11 @@ func (f *front) behind(pattern string, route httplabel.Route, show graded, roles
 	route.Name = pattern
 	gate := f.b.host.API.Gate(route)
 	return func(w http.ResponseWriter, r *http.Request, p pages.Page, who *auth.Principal) error {
-		if who.Is(auth.Official, auth.Operator) {
-			p.Site = f.staff
+		switch {
+		case who.Is(auth.Official):
+			p.Site = f.officials
+		case who.Is(auth.Operator):
+			p.Site = f.operators
 		}
 		err := error(nil)
 		if len(roles) > 0 {

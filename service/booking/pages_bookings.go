@@ -4,7 +4,6 @@ import (
 	"context"
 	"html/template"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -176,6 +175,9 @@ func (f *front) bookingPage(w http.ResponseWriter, r *http.Request, p pages.Page
 	v = shown.(BookingView)
 	p.Title, p.At = b.spotTitle(p, v.Spot), "bookings"
 	d := bookingData{Page: p, Booking: b.row(p, v), Spot: b.spots[v.Spot], Own: k.owner == who.ID, Product: b.productTitle(p, v.Spot, v.Product), Now: b.host.Now().UnixMilli()}
+	if !d.Own {
+		d.At = "office"
+	}
 	if v.Code != "" && (d.Own || who.Is(auth.Official)) { // whoever has the code comes in with it
 		picture, err := ticket.SVG(v.Code, p.Say("入园码", "entry code"))
 		if err != nil {
@@ -268,7 +270,7 @@ func (f *front) payPost(w http.ResponseWriter, r *http.Request, _ pages.Page, wh
 		}
 		// A form may lead to this house alone (see its Content-Security-Policy): the sandbox is here, by whatever name the
 		// reader knows it. To another provider the booking's page has a link.
-		if path, ours := strings.CutPrefix(paid.Cashier, f.b.host.URL()); ours && strings.HasPrefix(path, "/") {
+		if path := strings.TrimPrefix(paid.Cashier, f.b.host.URL()); strings.HasPrefix(path, cashPath+"/") {
 			next = path
 		}
 	}
@@ -286,30 +288,19 @@ func (f *front) cancelPost(w http.ResponseWriter, r *http.Request, _ pages.Page,
 		return errs.New(errs.Forbidden, "只能取消自己的预约", "only one's own bookings can be cancelled")
 	}
 	v, err := f.b.cancel(r.Context(), who, &k, "")
-	if err == nil {
-		err = f.b.showing(r.Context(), &k, v.Status)
-	}
 	if err != nil {
 		return err
 	}
+	f.b.shown(r.Context(), v.Slot.Spot)
 	http.Redirect(w, r, "/booking/bookings/"+k.number.String(), http.StatusSeeOther)
 	return nil
 }
 
-// showing waits a moment until the tables show a booking as it now is, so that the next page does.
-func (b *Booking) showing(ctx context.Context, k *kept, status ledger.Status) error {
-	for wait := 10 * time.Millisecond; wait < time.Second; wait *= 2 {
-		now, err := b.store.booking(ctx, k.number)
-		if err != nil || now.status == status {
-			return err
-		}
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return nil
+// shown waits a moment until the tables have what was done at a spot, so that the next page shows it.
+func (b *Booking) shown(ctx context.Context, spot string) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	_ = b.seatOf(spot).caughtUp(ctx) // then the page shows it when it is looked at again
 }
 
 // leavePost takes somebody off a waitlist.
@@ -330,7 +321,8 @@ func (f *front) leavePost(w http.ResponseWriter, r *http.Request, _ pages.Page, 
 		err = refused
 	}
 	if err == nil {
-		http.Redirect(w, r, "/booking/bookings?left="+url.QueryEscape(slot.ID), http.StatusSeeOther)
+		f.b.shown(r.Context(), slot.Spot)
+		http.Redirect(w, r, "/booking/bookings", http.StatusSeeOther)
 	}
 	return err
 }

@@ -19,13 +19,26 @@ import (
 // gatePage is where an official lets people in.
 func (f *front) gatePage(w http.ResponseWriter, _ *http.Request, p pages.Page, _ *auth.Principal, _ httplabel.Pass) error {
 	p.Title, p.At, p.Script = p.Say("检票", "Gate"), "gate", "/booking/gate.js"
-	return templates.Render(w, "gate", struct{ pages.Page }{p})
+	return templates.Render(w, "gate", spotsData{p, f.spotRows(p)})
+}
+
+// spotsData is a page that knows the spots.
+type spotsData struct {
+	pages.Page
+	Spots []kindRow
+}
+
+func (f *front) spotRows(p pages.Page) (rows []kindRow) {
+	for _, s := range f.b.sorted() {
+		rows = append(rows, kindRow{Name: s.Name, Title: s.Title.In(p.Lang)})
+	}
+	return rows
 }
 
 // livePage shows the load as it is.
 func (f *front) livePage(w http.ResponseWriter, _ *http.Request, p pages.Page, _ *auth.Principal, _ httplabel.Pass) error {
 	p.Title, p.At, p.Script = p.Say("实况", "Live"), "live", "/booking/live.js"
-	return templates.Render(w, "live", struct{ pages.Page }{p})
+	return templates.Render(w, "live", spotsData{p, f.spotRows(p)})
 }
 
 // officeRow is a slot as staff see it.
@@ -222,6 +235,7 @@ func (f *front) change(w http.ResponseWriter, r *http.Request, do func(int64, *l
 		err = refused
 	}
 	if err == nil {
+		f.b.shown(r.Context(), slot.Spot)
 		http.Redirect(w, r, officeLink(slot), http.StatusSeeOther)
 	}
 	return err

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/qiongdev/qiong/kit/auth"
+	"github.com/qiongdev/qiong/kit/beijing"
 	"github.com/qiongdev/qiong/kit/errs"
 	"github.com/qiongdev/qiong/kit/label/httplabel"
 	"github.com/qiongdev/qiong/kit/pages"
@@ -23,6 +24,9 @@ type roomData struct {
 	Rejoin      bool
 	Open        bool // the sale has begun
 	Drawn       bool
+	Listed      bool // the reader stands on the list that was drawn from
+	Until       int64
+	UntilWords  string
 	Opens       string
 	OpensAt     int64
 	Now         int64
@@ -64,8 +68,23 @@ func (f *front) roomPage(w http.ResponseWriter, r *http.Request, p pages.Page, w
 	}
 	d.Place, d.Words, d.Tone = place, placeWords[place.State].In(p.Lang), placeWords[place.State].tone
 	d.Rejoin = place.State != "" && !d.In
-	d.Waits = waitWords(p, place)
+	d.Waits, d.Listed = waitWords(p, place), d.In && l.listed(place.Number)
+	if until, err := beijing.Parse(place.Until); err == nil {
+		d.Until, d.UntilWords = until.UnixMilli(), until.Format("15:04")
+	}
 	return templates.Render(w, "room", d)
+}
+
+// listed reports whether the place of a number was in the draw: those who came after it only queue.
+func (l *lobby) listed(number uint32) bool {
+	l.mu.RLock()
+	tree := l.tree
+	l.mu.RUnlock()
+	if tree == nil {
+		return false
+	}
+	_, err := tree.Prove(number)
+	return err == nil
 }
 
 // waitWords is how long somebody still waits.

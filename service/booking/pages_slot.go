@@ -210,6 +210,7 @@ func (f *front) slotPost(w http.ResponseWriter, r *http.Request, p pages.Page, w
 	case act == "wait":
 		err = f.b.queueUp(r.Context(), who, key, in)
 		if err == nil {
+			f.b.shown(r.Context(), slot.Spot)
 			http.Redirect(w, r, "/booking/bookings", http.StatusSeeOther)
 			return nil
 		}

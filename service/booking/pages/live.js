@@ -8,6 +8,7 @@ const tiles = [...document.querySelectorAll('[data-series]')].map((tile) => ({
 const away = document.getElementById('away');
 const rooms = document.getElementById('rooms');
 const shards = document.getElementById('shards');
+const titles = new Map([...document.querySelectorAll('#titles dt')].map((dt) => [dt.textContent, dt.nextElementSibling.textContent]));
 const words = rooms.closest('table').dataset;
 
 const total = (v, name) => v.shards.reduce((sum, s) => sum + (s[name] ?? 0), 0);
@@ -44,9 +45,9 @@ const showRooms = (sales) => {
   rooms.replaceChildren(...shown.map((s) => {
     const link = document.createElement('a'), tag = document.createElement('span');
     link.href = `/booking/sales/${encodeURIComponent(s.sale)}`;
-    link.textContent = s.sale;
+    link.textContent = `${titles.get(s.spot) ?? s.spot} ${s.sale.slice(-8).replace(/(....)(..)(..)/, '$1-$2-$3')}`;
     tag.className = `tag ${s.engaged ? 'warn' : 'good'}`;
-    tag.textContent = s.engaged ? words.on : words.off;
+    tag.textContent = s.engaged ? words.engaged : words.free;
     return rowOf(cell(link), cell(s.opens.slice(0, 16).replace('T', ' '), words.opens), cell(number.format(s.people), words.people, 'people'), cell(tag));
   }));
 };
