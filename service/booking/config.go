@@ -2,9 +2,12 @@ package booking
 
 import (
 	_ "embed"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/qiongdev/qiong/kit/errs"
+	"github.com/qiongdev/qiong/kit/lease"
 )
 
 //go:embed config.go
@@ -28,8 +31,8 @@ type Config struct {
 	Payment string `koanf:"payment" zh:"支付渠道。sandbox 为本程序自带的模拟渠道，不收取任何款项。"`
 	// Name of this server among those that share the bookings. Empty: it has them alone.
 	Name string `koanf:"name" zh:"本机在共担预约的各服务器中的名称。留空表示由本机独自承担。"`
-	// The other servers with these bookings, as NAME=URL.
-	Peers []string `koanf:"peers" zh:"共担预约的其他服务器，写作 名称=网址。"`
+	// The other servers with these bookings, as NAME=URL; see doc/booking-pair.en.md. This one may stand among them.
+	Peers []string `koanf:"peers" zh:"共担预约的其他服务器，写作 名称=网址；见 doc/booking-pair.md。列入本机亦可。"`
 	// Who decides which server writes, as NAME=URL: this server, the others, and a witness.
 	Voters []string `koanf:"voters" zh:"表决由哪台服务器写入的各方（名称=网址）：本机、对方与见证机。"`
 }
@@ -56,6 +59,30 @@ func (c *Config) Validate() error {
 		return errs.New(errs.Invalid, "与他机共担时须命名本机", "with other servers this one needs a name").WithField("booking.name")
 	case c.Name != "" && len(c.Voters) < 3:
 		return errs.New(errs.Invalid, "须有三方表决：两台服务器与见证机", "three must vote: two servers and a witness").WithField("booking.voters")
+	case c.Name != "" && !lease.ValidReplica(c.Name):
+		return errs.New(errs.Invalid, "须为小写字母、数字、点和连字符", "must be of lower-case letters, digits, '.' and '-'").WithField("booking.name")
+	}
+	if err := named(c.Voters, "booking.voters"); err != nil {
+		return err
+	}
+	if err := named(c.Peers, "booking.peers"); err != nil {
+		return err
+	}
+	if others := slices.DeleteFunc(slices.Clone(c.Peers), func(p string) bool { return strings.HasPrefix(p, c.Name+"=") }); c.Name != "" && len(others) == 0 {
+		return errs.New(errs.Invalid, "须列出共担预约的其他服务器", "must list the other servers with these bookings").WithField("booking.peers")
+	}
+	return nil
+}
+
+// named checks a list of NAME=URL.
+func named(list []string, field string) error {
+	seen := map[string]bool{}
+	for _, text := range list {
+		name, _, err := lease.ParseVoter(text)
+		if err != nil || seen[name] {
+			return errs.New(errs.Invalid, "应为 名称=http 或 https 地址，名称不重复", "must be NAME=URL, of http or https, no name twice").WithField(field)
+		}
+		seen[name] = true
 	}
 	return nil
 }

@@ -2,19 +2,14 @@ package booking
 
 import (
 	"context"
-	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"strings"
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/qiongdev/qiong/kit/errs"
 	"github.com/qiongdev/qiong/kit/keys"
 	"github.com/qiongdev/qiong/kit/lease"
-	"github.com/qiongdev/qiong/kit/wal"
 )
 
 // pairLease is the one lease of all shards of a pair: who holds it leads them all. A lease for each would have both
@@ -29,6 +24,7 @@ const (
 	pairPoll    = 200 * time.Millisecond // how often a standby asks who leads, and tries to
 	pairTimeout = 2 * time.Second        // how long the other end of a shipped log may be silent
 	pairSight   = 3 * time.Second        // how long what another server said of itself holds
+	troubled    = 10 * time.Second       // how long a server is not ready after its part in the pair ended
 )
 
 // pair is this server's part in bookings that several servers share: one leads, the others follow its logs, and the
@@ -52,6 +48,9 @@ type pair struct {
 	change context.CancelFunc
 	seen   map[string]sighting
 	wrong  error // why this server and another can't be a pair
+
+	failed   error // why the last turn ended
+	failedAt time.Time
 }
 
 // peer is another server of the pair.
@@ -114,6 +113,9 @@ func (p *pair) run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
+		if e := errs.As(err); e == nil || e.Code != lease.CodeLost { // from then on it is a standby as any other
+			p.set(func() { p.failed, p.failedAt = err, time.Now() })
+		}
 		p.b.host.Log.LogAttrs(ctx, slog.LevelError, "this server's part in the bookings ended, and begins anew", slog.Any("err", err))
 		select {
 		case <-time.After(pause):
@@ -136,52 +138,22 @@ func (p *pair) turn(ctx context.Context) (err error) {
 			p.b.host.Log.LogAttrs(ctx, slog.LevelWarn, "the lease was not given back", slog.Any("err", failed))
 		}
 	}()
-	return p.lead(ctx, holder)
+	err = p.lead(ctx, holder)
+	if lost := holder.Err(); lost != nil {
+		return lost // all else follows from it
+	}
+	return err
 }
 
-// standing is the time during which this server follows.
-type standing struct {
-	p    *pair
-	logs []*wal.Standby
-}
-
-// follow keeps copies of the leader's logs, and projects from them, until this server has the lease.
-func (p *pair) follow(ctx context.Context) (holder *lease.Holder, err error) {
-	s := &standing{p: p}
-	defer func() {
-		for _, log := range s.logs {
-			err = errors.Join(err, log.Close())
-		}
-		if err != nil && holder != nil {
-			err = errors.Join(err, holder.Release(context.WithoutCancel(ctx)))
-			holder = nil
-		}
-	}()
-	for _, seat := range p.b.seats {
-		log, err := wal.OpenStandby(seat.folder, wal.Options{Timeout: pairTimeout})
-		if err != nil {
-			return nil, err
-		}
-		s.logs = append(s.logs, log)
+// trouble is why this server can't be what it should in the pair; nil where it can. It needs the mutex.
+func (p *pair) trouble() error {
+	switch {
+	case p.wrong != nil:
+		return p.wrong
+	case p.failed != nil && time.Since(p.failedAt) < troubled:
+		return p.failed
 	}
-	p.set(func() { p.stand = s })
-	defer p.set(func() { p.stand = nil; p.follows(nil) })
-	ctx, end := context.WithCancel(ctx)
-	defer end()
-	g, ctx := errgroup.WithContext(ctx)
-	for i, seat := range p.b.seats {
-		g.Go(func() error { return seat.project(ctx, s.logs[i]) })
-		g.Go(func() error { return seat.anchor(ctx, s.logs[i]) })
-	}
-	g.Go(func() error { return s.copy(ctx) })
-	g.Go(func() error { return s.checkpoint(ctx) })
-	g.Go(func() (err error) {
-		defer end()
-		holder, err = s.acquire(ctx)
-		return err
-	})
-	err = g.Wait()
-	return holder, err
+	return nil
 }
 
 // follows takes note of who leads. It needs the mutex.
@@ -197,78 +169,6 @@ func (p *pair) set(f func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	f()
-}
-
-// records is how many records this server has, of all shards.
-func (s *standing) records() (n uint64) {
-	for _, log := range s.logs {
-		n += log.Last()
-	}
-	return n
-}
-
-// acquire waits for the lease. A server without a record takes it only where no server has any, as when the pair is new:
-// else it is one that has lost its disk, or was set up later, and there is somebody to follow.
-func (s *standing) acquire(ctx context.Context) (*lease.Holder, error) {
-	said := ""
-	for {
-		wait := pairPoll
-		if s.records() > 0 || s.p.nobodyHasAny() {
-			holder, err := s.p.b.leases.TryAcquire(ctx, pairLease)
-			if err == nil {
-				return holder, nil
-			}
-			if ctx.Err() != nil {
-				return nil, nil
-			}
-			e := errs.As(err)
-			if after := e.RetryAfter; after > 0 {
-				wait = min(wait, after)
-			}
-			if e.Code != said { // once for each reason
-				said = e.Code
-				s.p.b.host.Log.LogAttrs(ctx, slog.LevelInfo, "this server does not lead the bookings", slog.Any("err", err))
-			}
-		}
-		select {
-		case <-time.After(time.Duration(float64(wait) * (0.75 + rand.Float64()/2))): // two that begin together part
-		case <-ctx.Done():
-			return nil, nil
-		}
-	}
-}
-
-// nobodyHasAny reports whether every other server has said a moment ago that it has no record and does not lead.
-func (p *pair) nobodyHasAny() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, other := range p.peers {
-		v := p.seen[other.name]
-		if time.Since(v.at) > pairSight || v.leading || v.records > 0 {
-			return false
-		}
-	}
-	return p.wrong == nil
-}
-
-// copy follows whoever leads, until ctx ends.
-func (s *standing) copy(ctx context.Context) error {
-	said := ""
-	for ctx.Err() == nil {
-		leader := s.p.find(ctx)
-		if leader != nil {
-			err := s.copyFrom(ctx, leader)
-			if text := err.Error(); ctx.Err() == nil && text != said {
-				said = text
-				s.p.b.host.Log.LogAttrs(ctx, slog.LevelWarn, "the leader's logs do not come any more", slog.String("leader", leader.name), slog.Any("err", err))
-			}
-		}
-		select {
-		case <-time.After(pairPoll):
-		case <-ctx.Done():
-		}
-	}
-	return nil
 }
 
 // find asks the others who leads; nil where none says so.
@@ -297,21 +197,6 @@ func (p *pair) find(ctx context.Context) (leader *sighting) {
 	return leader
 }
 
-// copyFrom follows all logs of a leader until one of the connections ends; it always returns an error.
-func (s *standing) copyFrom(ctx context.Context, leader *sighting) error {
-	g, ctx := errgroup.WithContext(ctx)
-	for i, log := range s.logs {
-		g.Go(func() error {
-			conn, err := s.p.connect(ctx, leader, i)
-			if err != nil {
-				return err
-			}
-			return log.Follow(ctx, conn)
-		})
-	}
-	return g.Wait()
-}
-
 func (p *pair) leads() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -329,15 +214,12 @@ func (p *pair) needed(shard int) uint64 {
 	return t.needed(shard)
 }
 
-// ready returns why this server, which does not lead, can't answer: it leads and all shards run, or it knows who leads.
+// ready returns why this server, which does not lead, can't have anybody answered; nil where it knows who leads.
 func (p *pair) ready() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	switch {
-	case p.wrong != nil:
-		return p.wrong
-	case p.leader != nil:
-		return nil
+	if err := p.trouble(); err != nil || p.leader != nil {
+		return err
 	}
 	return errNoLeader
 }

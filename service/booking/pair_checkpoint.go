@@ -9,35 +9,51 @@ import (
 	"github.com/qiongdev/qiong/service/booking/shard"
 )
 
-// checkpointEvery is how often a standby drops what it does not need any more of its copies. It has no state at hand, and
-// makes one from the log each time.
-const checkpointEvery = 24 * time.Hour
+// A standby drops what it does not need any more: of its tables often, and of its copies once a day, since it has no state
+// at hand and makes one from the log each time.
+const (
+	tidyEvery       = 10 * time.Minute
+	checkpointEvery = 24 * time.Hour
+)
 
-// checkpoint keeps the state that each copy leads to, and drops what went into it, the tables and evidence, until ctx ends.
-func (s *standing) checkpoint(ctx context.Context) error {
-	tick := time.NewTicker(checkpointEvery)
+// tidy does so until ctx ends.
+func (s *standing) tidy(ctx context.Context) error {
+	tick := time.NewTicker(tidyEvery)
 	defer tick.Stop()
-	for {
+	for next := time.Now().Add(checkpointEvery); ; {
+		s.forget(ctx)
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
-		for i, log := range s.logs {
-			last, err := shard.Checkpoint(log, uint16(i))
-			for _, reader := range []string{"rows/", "acts/"} {
-				var at uint64
-				if err == nil {
-					at, err = s.p.b.store.progress(ctx, reader+strconv.Itoa(i))
-				}
-				last = min(last, at)
-			}
-			if err == nil && last > 0 {
-				err = log.Retain(last)
-			}
-			if err != nil && ctx.Err() == nil {
+		if time.Now().Before(next) {
+			continue
+		}
+		next = time.Now().Add(checkpointEvery)
+		for i := range s.logs {
+			if err := s.checkpoint(ctx, i); err != nil && ctx.Err() == nil {
 				s.p.b.host.Log.LogAttrs(ctx, slog.LevelError, "a copy of a log was not trimmed", slog.Int("shard", i), slog.Any("err", err))
 			}
 		}
 	}
+}
+
+// checkpoint keeps the state that a copy leads to, and drops what went into it, the tables and evidence.
+func (s *standing) checkpoint(ctx context.Context, i int) error {
+	last, err := shard.Checkpoint(s.logs[i], uint16(i))
+	if err != nil {
+		return err
+	}
+	for _, reader := range []string{"rows/", "acts/"} {
+		at, err := s.p.b.store.progress(ctx, reader+strconv.Itoa(i))
+		if err != nil {
+			return err
+		}
+		last = min(last, at)
+	}
+	if last == 0 {
+		return nil
+	}
+	return s.logs[i].Retain(last)
 }

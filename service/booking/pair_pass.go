@@ -2,7 +2,6 @@ package booking
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -46,9 +45,7 @@ func (p *pair) openGateway() {
 			r.Out.Header.Set(passedHeader, p.me)
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
-			if !errors.Is(err, context.Canceled) { // the caller has gone, or the leader has changed
-				p.b.host.Log.LogAttrs(r.Context(), slog.LevelWarn, "a request did not reach the leader", slog.Any("err", err))
-			}
+			p.b.host.Log.LogAttrs(r.Context(), slog.LevelDebug, "a request did not reach the leader", slog.Any("err", err)) // thousands say the same
 			httpapi.WriteProblem(w, r, errNoLeader)
 		},
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/qiongdev/qiong/house/qiongtest"
 	"github.com/qiongdev/qiong/kit/auth"
 	"github.com/qiongdev/qiong/kit/client"
+	"github.com/qiongdev/qiong/kit/errs"
 	"github.com/qiongdev/qiong/kit/gm"
 	"github.com/qiongdev/qiong/kit/httpsig"
 	"github.com/qiongdev/qiong/kit/keys"
@@ -238,6 +239,42 @@ func TestPairHandsOver(t *testing.T) {
 	if now := c.leads("a", "b"); now != standby {
 		t.Errorf("%s leads", now)
 	}
+}
+
+// Who takes over knows what was paid to the other: a booking that is cancelled after it is paid back, as if its order had
+// been made here.
+func TestPairRemembersMoney(t *testing.T) {
+	c := newCouple(t, true)
+	for _, name := range []string{"w", "a", "b"} {
+		c.start(name)
+	}
+	leader := c.leads("a", "b")
+	visitor := c.houses[leader].As("visitor", auth.Applicant)
+	made, err := reserve(visitor, "money-0000001", map[string]any{"slot": slots(t, c.houses[leader])[5].ID, "product": "boat", "visitors": []any{someone(1)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var paying booking.PaymentView
+	if err := visitor.Do(t.Context(), client.Request{Method: "POST", Path: "/api/booking/bookings/" + made.ID + "/pay"}, &paying); err != nil {
+		t.Fatal(err)
+	}
+	pay(t, c.houses[leader], paying.Cashier)
+	state := func(visitor *client.Client) (v booking.BookingView) {
+		get(t, visitor, "/api/booking/bookings/"+made.ID, &v)
+		return v
+	}
+	eventually(t, "confirmed", func() bool { return state(visitor).Status == "confirmed" })
+	c.houses[leader].Stop()
+	now := other(leader)
+	eventually(t, "the other leads", func() bool { return c.view(now).Role == "leader" && ready(c.url(now)) })
+	visitor = c.houses[now].As("visitor", auth.Applicant)
+	if v := state(visitor); v.Status != "confirmed" || v.Payment != nil || v.Code == "" {
+		t.Fatalf("%+v", v)
+	}
+	if err := visitor.Do(t.Context(), client.Request{Method: "POST", Path: "/api/booking/bookings/" + made.ID + "/cancel", Body: map[string]any{}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the payment is known here", func() bool { v := state(visitor); return v.Refund == 12000 && v.Payment != nil })
 }
 
 // A standby goes away while people book: they wait for it a moment and then no longer. It is in sync again when it is back.
@@ -580,6 +617,24 @@ func TestStandbyThatLies(t *testing.T) {
 }
 
 var pardonB = client.Request{Method: "POST", Path: "/api/booking/pair/standbys/b/pardon"}
+
+func TestPairConfig(t *testing.T) {
+	for field, change := range map[string]func(*booking.Config){
+		"booking.name":   func(c *booking.Config) { c.Name = "No Name" },
+		"booking.peers":  func(c *booking.Config) { c.Peers = []string{"a=http://a"} },
+		"booking.voters": func(c *booking.Config) { c.Voters = []string{"a=http://a", "a=http://b", "w=http://w"} },
+	} {
+		c := booking.Defaults
+		c.Name, c.Peers, c.Voters = "a", []string{"b=http://b"}, []string{"a=http://a", "b=http://b", "w=http://w"}
+		if err := c.Validate(); err != nil {
+			t.Fatal(err)
+		}
+		change(&c)
+		if err := c.Validate(); errs.As(err) == nil || errs.As(err).Field != field {
+			t.Errorf("%s: %v", field, err)
+		}
+	}
+}
 
 func scrape(t *testing.T, url string) string {
 	t.Helper()

@@ -67,7 +67,7 @@ func (p *pair) view(l lang.Lang) PairView {
 		return PairView{Role: "alone"}
 	}
 	p.mu.Lock()
-	t, s, leader, wrong := p.term, p.stand, p.leader, p.wrong
+	t, s, leader, wrong := p.term, p.stand, p.leader, p.trouble()
 	p.mu.Unlock()
 	v := PairView{Server: p.me, Role: "standby"}
 	if wrong != nil {

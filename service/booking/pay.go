@@ -84,7 +84,7 @@ func (b *Booking) giveBack(ctx context.Context) error {
 	all, err := sqldb.All(ctx, b.host.DB, func(r sqldb.Scanner) (d due, err error) { return d, r.Scan(&d.n, &d.fen) },
 		"SELECT booking, refund FROM given_up ORDER BY booking LIMIT 100")
 	for _, d := range all {
-		_, err := b.payments().Cancel(ctx, ledger.Number(d.n).String(), "cancel", d.fen)
+		err := b.cancelPayment(ctx, ledger.Number(d.n), d.fen)
 		if err != nil && !errs.Is(err, errs.NotFound) {
 			if errs.Is(err, errs.Unavailable) {
 				continue // the money is on its way: later
@@ -140,7 +140,7 @@ func (b *Booking) callback(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := b.payments().Notify(r.Context(), r, body); err != nil {
+	if err := b.notify(r, body); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
