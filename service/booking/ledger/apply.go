@@ -41,8 +41,13 @@ func (s *State) apply(sequence uint64, e *Event) error {
 		return nil // retired since
 	}
 	seen := sequence <= slot.applied
-	if e.Kind == Absent && sequence > s.misses {
-		s.strike(slot, e)
+	if sequence > s.misses {
+		switch {
+		case e.Kind == Absent:
+			s.strike(slot, e)
+		case e.Kind == Came && e.Amount == wasMissed:
+			s.pardon(slot, e)
+		}
 	}
 	if seen {
 		return nil
@@ -189,6 +194,24 @@ func (s *State) strike(slot *Slot, e *Event) {
 		days := s.strikes[p]
 		days = slices.DeleteFunc(days, func(d int32) bool { return int64(slot.Day-d) > slot.Rules.Within })
 		s.strikes[p] = append(days, slot.Day)
+	}
+}
+
+// pardon takes back what strike remembered: they had come.
+func (s *State) pardon(slot *Slot, e *Event) {
+	if int(e.N) >= slot.bookings.len() {
+		return
+	}
+	b := slot.bookings.at(e.N)
+	for i := range uint32(b.people) {
+		p := slot.visitors.at(b.first + i).person
+		days := s.strikes[p]
+		if at := slices.Index(days, slot.Day); at >= 0 {
+			days = slices.Delete(days, at, at+1)
+		}
+		if s.strikes[p] = days; len(days) == 0 {
+			delete(s.strikes, p)
+		}
 	}
 }
 

@@ -219,7 +219,10 @@ func (s *State) end(now int64, n Number, slot *Slot, b *booking, status Status, 
 	s.commit(&e, emit)
 }
 
-// Enter lets some of a booking in.
+// wasMissed is the Amount of a Came event that undoes a miss.
+const wasMissed = 1
+
+// Enter lets some of a booking in, at the time when they came.
 func (s *State) Enter(now int64, n Number, count int, gate string, emit Emit) (View, *errs.Error) {
 	slot, b := s.find(n)
 	switch {
@@ -227,7 +230,7 @@ func (s *State) Enter(now int64, n Number, count int, gate string, emit Emit) (V
 		return View{}, ErrNoBooking
 	case b.status == Held:
 		return View{}, ErrUnpaid
-	case b.status != Confirmed && b.status != Entered:
+	case b.status != Confirmed && b.status != Entered && b.status != Missed: // a gate without a network tells later
 		return View{}, ErrLapsed
 	case now < (slot.Start-slot.Rules.Early)*1000:
 		return View{}, ErrEarly
@@ -238,6 +241,10 @@ func (s *State) Enter(now int64, n Number, count int, gate string, emit Emit) (V
 	case int(b.entered)+count > int(b.places):
 		return View{}, ErrAllIn
 	}
-	s.commit(&Event{Kind: Came, At: now, Slot: n.Slot(), N: n.inSlot(), Status: Entered, Places: uint32(count), Note: gate}, emit)
+	e := Event{Kind: Came, At: now, Slot: n.Slot(), N: n.inSlot(), Status: Entered, Places: uint32(count), Note: gate}
+	if b.status == Missed {
+		e.Amount = wasMissed
+	}
+	s.commit(&e, emit)
 	return s.view(n, slot, b), nil
 }

@@ -287,8 +287,26 @@ func TestMissedBookingsLeadToABan(t *testing.T) {
 		}
 		s.Sweep(over, slot, 0, 100, "", log.emit)
 	}
+	// A gate that had no network tells later that they had come on the first of the two days.
+	first := NumberOf(3, 0, 0)
+	came := (day + 9*hour) * 1000
+	if v, refused := s.Enter(came, first, 1, "gate", log.emit); refused != nil || v.Status != Entered {
+		t.Fatalf("a late upload: %+v, %v", v, refused)
+	}
+	r := request(slot, 77, 1)
+	if _, _, refused := s.Book((slot.Start-hour)*1000, r, log.emit); refused != nil {
+		t.Fatalf("after the pardon: %v", refused)
+	}
+	again, err := New(3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	replay(t, again, log, 0)
+	if content(s) != content(again) {
+		t.Fatal(difference(content(s), content(again)))
+	}
 	last, _ := s.Open(before, opening("free again", day+33*daySeconds, 10), log.emit)
-	r := request(last, 9, 1)
+	r = request(last, 9, 1)
 	if _, _, refused := s.Book((day+32*daySeconds)*1000, r, log.emit); refused != nil {
 		t.Errorf("after the ban: %v", refused)
 	}
