@@ -27,13 +27,13 @@ type bookingList struct {
 // bookingRow is a booking in a list.
 type bookingRow struct {
 	BookingView
-	Title, When, Words, Tone, ChannelWords, Price string
+	Title, When, Words, Tone, ChannelWords, Price, People string
 }
 
 func (b *Booking) row(p pages.Page, v BookingView) bookingRow {
 	w := statusWords[v.Status]
 	return bookingRow{BookingView: v, Title: b.spotTitle(p, v.Spot), When: b.when(p, v.Slot), Words: w.In(p.Lang), Tone: w.tone,
-		ChannelWords: channelWords[v.Channel].In(p.Lang), Price: price(p, v.Amount)}
+		ChannelWords: channelWords[v.Channel].In(p.Lang), Price: price(p, v.Amount), People: people(p, v.Quantity)}
 }
 
 // when is the day and hours of a slot, which its id tells where nothing else does any more.
@@ -53,7 +53,7 @@ const bookingsShown = 50
 
 type waitRow struct {
 	WaitView
-	Title, When, Words, Tone string
+	Title, When, Words, Tone, People string
 }
 
 // bookingsPage lists the reader's bookings, newest first, and where they wait.
@@ -78,7 +78,7 @@ func (f *front) bookingsPage(w http.ResponseWriter, r *http.Request, p pages.Pag
 		d.Bookings = append(d.Bookings, b.row(p, v))
 	}
 	for _, v := range waits {
-		row := waitRow{WaitView: v, When: b.when(p, v.Slot), Words: p.Say("候补中", "waiting"), Tone: "busy"}
+		row := waitRow{WaitView: v, When: b.when(p, v.Slot), People: people(p, v.Quantity), Words: p.Say("候补中", "waiting"), Tone: "busy"}
 		spot, _ := spotOf(v.Slot)
 		row.Title = b.spotTitle(p, spot)
 		switch v.Status {

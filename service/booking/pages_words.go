@@ -2,6 +2,7 @@ package booking
 
 import (
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/qiongdev/qiong/kit/beijing"
@@ -84,6 +85,14 @@ func momentWords(p pages.Page, t time.Time) string {
 		return t.Format("15:04, Mon 2 January")
 	}
 	return fmt.Sprintf("%d月%d日 %s %s", t.Month(), t.Day(), dayNames[t.Weekday()].ZH, t.Format("15:04"))
+}
+
+// people writes how many they are.
+func people(p pages.Page, n int) string {
+	if p.Lang == lang.EN && n == 1 {
+		return "1 person"
+	}
+	return strconv.Itoa(n) + p.Say(" 人", " people")
 }
 
 // yuan writes an amount in fen.

@@ -20,9 +20,9 @@ export const countDown = (reload = () => location.reload()) => {
       const passed = Date.now() - origin.get(base).seen;
       const ms = Number(at.dataset.until) - Number(base.dataset.now) - passed;
       at.textContent = left(ms);
-      if (ms <= 0 && at.dataset.then === 'reload' && Date.now() - reloaded > 3000) {
+      if (ms <= 0 && at.dataset.then === 'reload' && Date.now() - reloaded > 5000) {
         reloaded = Date.now();
-        setTimeout(reload, 300 + Math.random() * 1500); // not everyone in the same moment
+        setTimeout(reload, 300 + Math.random() * 2500); // not everyone in the same moment
       }
     }
     setTimeout(tick, 500);

@@ -1,14 +1,15 @@
 // Draws the load as it is: counters are asked for each second, and their differences are the rates.
-const pause = 1000, kept = 120;
+const pause = 1000, kept = 60;
 const number = new Intl.NumberFormat(document.documentElement.lang);
 const tiles = [...document.querySelectorAll('[data-series]')].map((tile) => ({
   name: tile.dataset.series, value: tile.querySelector('b'), small: tile.querySelector('small'),
-  line: tile.querySelector('polyline'), area: tile.querySelector('polygon'), past: [],
+  line: tile.querySelector('polyline'), area: tile.querySelector('polygon'), past: [], peak: 0,
 }));
 const away = document.getElementById('away');
 const rooms = document.getElementById('rooms');
 const shards = document.getElementById('shards');
 const titles = new Map([...document.querySelectorAll('#titles dt')].map((dt) => [dt.textContent, dt.nextElementSibling.textContent]));
+const { peak } = document.querySelector('.tiles').dataset;
 const words = rooms.closest('table').dataset;
 
 const total = (v, name) => v.shards.reduce((sum, s) => sum + (s[name] ?? 0), 0);
@@ -66,13 +67,13 @@ const show = (now, before, seconds) => {
   for (const tile of tiles) {
     const sum = total(now, tile.name);
     let value = sum;
-    if (tile.name === 'waiting') {
-      tile.small.textContent = `${tile.small.dataset.limit} ${number.format(total(now, 'intake'))}`;
-    } else {
-      tile.small.textContent = `${tile.small.dataset.total} ${number.format(sum)}`;
-      if (!before) continue;
-      value = Math.max(0, (sum - total(before, tile.name)) / seconds);
+    let said = `${tile.small.dataset.limit} ${number.format(total(now, 'intake'))}`;
+    if (tile.name !== 'waiting') {
+      said = `${tile.small.dataset.total} ${number.format(sum)}`;
+      value = before ? Math.max(0, (sum - total(before, tile.name)) / seconds) : 0;
     }
+    tile.peak = Math.max(tile.peak, value);
+    tile.small.textContent = `${said} · ${peak} ${number.format(Math.round(tile.peak))}`;
     tile.value.textContent = number.format(Math.round(value));
     tile.past.push(value);
     if (tile.past.length > kept) tile.past.shift();

@@ -11,6 +11,7 @@ if (form && total) {
   };
   form.addEventListener('change', sum);
   sum();
+  total.parentElement.hidden = false;
   let sent = false;
   form.addEventListener('submit', (event) => {
     if (sent) event.preventDefault();
