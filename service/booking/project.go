@@ -26,6 +26,7 @@ func (s *seat) follow(ctx context.Context, log journal, name string, most int, s
 	if err != nil {
 		return err
 	}
+	m := manners{seat: s, at: time.Now()}
 	for {
 		if err := log.Wait(ctx, at+1); err != nil {
 			return ending(ctx, err)
@@ -57,27 +58,36 @@ func (s *seat) follow(ctx context.Context, log journal, name string, most int, s
 			return ending(ctx, err)
 		}
 		at = last
-		if s.yield(ctx, time.Since(began), log.Durable()-at); ctx.Err() != nil {
+		if m.yield(ctx, time.Since(began), log.Durable()-at); ctx.Err() != nil {
 			return nil
 		}
 	}
 }
 
-// While people wait, who reads the log rests so many times as long as it works, unless it is more than so many records
-// behind.
+// In a rush, who reads the log rests so many times as long as it works, unless it is more than so many records behind.
 const (
-	crowd     = 8
+	rush      = 1000 // bookings a second
 	restFor   = 15
 	farBehind = 2_000_000
 )
 
-// yield lets those go first who wait for an answer: the tables can be a little late, people cannot.
-func (s *seat) yield(ctx context.Context, took time.Duration, behind uint64) {
-	running, err := s.shard()
-	if err != nil || behind > farBehind {
+// manners lets those go first who wait for an answer: the tables can be a little late, people cannot.
+type manners struct {
+	seat   *seat
+	booked uint64
+	at     time.Time
+}
+
+// yield rests where bookings are rushing in, after work that took so long.
+func (m *manners) yield(ctx context.Context, took time.Duration, behind uint64) {
+	running, err := m.seat.shard()
+	if err != nil {
 		return
 	}
-	if waiting, _ := running.Waiting(); waiting < crowd {
+	booked, now := running.Counts().Booked.Load(), time.Now()
+	rate := float64(booked-m.booked) / now.Sub(m.at).Seconds()
+	m.booked, m.at = booked, now
+	if rate < rush || behind > farBehind {
 		return
 	}
 	select {
