@@ -242,24 +242,29 @@ func (b *Booking) openSlots(ctx context.Context) error {
 	return nil
 }
 
-func (b *Booking) openSlot(ctx context.Context, s *shard.Shard, o *ledger.Opening) (slot *ledger.Slot, err error) {
+func (b *Booking) openSlot(ctx context.Context, s *shard.Shard, o *ledger.Opening) (*ledger.Slot, error) {
+	var slot *ledger.Slot
 	var refused *errs.Error
-	err = s.Do(ctx, func(now int64, st *ledger.State, emit ledger.Emit) { slot, refused = st.Open(now, o, emit) })
-	if err == nil && refused != nil {
-		err = refused
+	err := s.Do(ctx, func(now int64, st *ledger.State, emit ledger.Emit) { slot, refused = st.Open(now, o, emit) })
+	switch {
+	case err != nil:
+		return nil, err // the writer may still be at it
+	case refused != nil:
+		return nil, refused
 	}
-	return slot, err
+	return slot, nil
 }
 
 // act has the shard of a booking do something to it, and returns what it then is.
-func (b *Booking) act(ctx context.Context, n ledger.Number, do func(now int64, s *ledger.State, emit ledger.Emit) (ledger.View, *errs.Error)) (v ledger.View, err error) {
+func (b *Booking) act(ctx context.Context, n ledger.Number, do func(now int64, s *ledger.State, emit ledger.Emit) (ledger.View, *errs.Error)) (ledger.View, error) {
 	s, err := b.of(n)
 	if err != nil {
-		return v, err
+		return ledger.View{}, err
 	}
+	var v ledger.View
 	var refused *errs.Error
 	if err := s.Do(ctx, func(now int64, st *ledger.State, emit ledger.Emit) { v, refused = do(now, st, emit) }); err != nil {
-		return v, err
+		return ledger.View{}, err // the writer may still be at it
 	}
 	if refused != nil {
 		return v, refused

@@ -331,13 +331,15 @@ func (b *Booking) load(ctx context.Context, p *auth.Principal, id string) (kept,
 }
 
 // remembers reports whether the ledger has a booking.
-func (b *Booking) remembers(ctx context.Context, n ledger.Number) (ok bool) {
+func (b *Booking) remembers(ctx context.Context, n ledger.Number) bool {
 	_, err := b.act(ctx, n, func(_ int64, s *ledger.State, _ ledger.Emit) (ledger.View, *errs.Error) {
-		v, there := s.Look(n)
-		ok = there
+		v, ok := s.Look(n)
+		if !ok {
+			return v, ledger.ErrNoBooking
+		}
 		return v, nil
 	})
-	return ok && err == nil
+	return err == nil
 }
 
 type bookingAnswer struct{ Body BookingView }

@@ -55,7 +55,9 @@ func (p *pair) follow(ctx context.Context) (holder *lease.Holder, err error) {
 		holder, err = s.acquire(ctx)
 		return err
 	})
-	err = g.Wait()
+	if err = g.Wait(); holder != nil {
+		err = nil // of what had to end
+	}
 	return holder, err
 }
 

@@ -314,8 +314,8 @@ func TestPairDoesNotFollowAnEmptyDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.houses[lost].Stop() // first, so that it never leads
 	c.houses[leader].Stop()
-	c.houses[lost].Stop()
 	if err := os.RemoveAll(filepath.Join(c.data[lost], "booking")); err != nil {
 		t.Fatal(err)
 	}

@@ -62,7 +62,10 @@ func (b *Booking) postWait(ctx context.Context, in *struct{ Body Reservation }) 
 	if err == nil && refused != nil {
 		err = refused
 	}
-	return &waitAnswer{v}, err
+	if err != nil {
+		return nil, err // the writer may still be at it
+	}
+	return &waitAnswer{v}, nil
 }
 
 type waitsAnswer struct {
