@@ -3,12 +3,12 @@ GO          ?= go
 BIN         := bin/qiong
 EXPERIMENT  := $(shell $(GO) env GOVERSION | grep -q '^go1\.26' && echo goroutineleakprofile)
 ARCHES      := amd64 arm64 loong64
-PURE        := ./kit/errs ./kit/lang ./kit/ident ./kit/beijing ./kit/dialect ./kit/han ./kit/han/gb18030 ./kit/label ./kit/label/jsonmask ./kit/label/plan ./kit/gm/... ./kit/merkle ./kit/receipt ./kit/recordio ./kit/rule ./kit/saga ./kit/schema ./kit/strictjson
+PURE        := ./kit/errs ./kit/lang ./kit/ident ./kit/beijing ./kit/dialect ./kit/han ./kit/han/gb18030 ./kit/label ./kit/label/jsonmask ./kit/label/plan ./kit/gm/... ./kit/merkle ./kit/receipt ./kit/recordio ./kit/rule ./kit/saga ./kit/schema ./kit/strictjson ./kit/leak/stack ./service/booking/ledger ./service/booking/room ./service/booking/ticket ./tool/bench/http1 ./tool/bench/schedule ./tool/bench/tally
 export CGO_ENABLED ?= 0
 RECEIPT     := web/receipt
 VERIFY      := service/evidence/web/dist/verify.js
 
-.PHONY: help build web run test test-web test-engines race lint cross qemu fuzz soak-kill bench clean $(addprefix bench-,saga submit case up han label exchange evidence leak wal load)
+.PHONY: help build web run test test-web test-engines race lint cross qemu fuzz soak-kill bench clean $(addprefix bench-,saga submit case up han label exchange evidence booking leak wal load)
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,7 +59,7 @@ soak-kill: build ## a thousand kills at random moments; nothing accepted is lost
 fuzz: ## a minute of fuzzing for every parser
 	scripts/fuzz 60s
 
-bench: bench-saga bench-submit bench-case bench-up bench-han bench-label bench-exchange bench-evidence bench-leak bench-wal bench-load ## every measurement of doc/bench.md
+bench: bench-saga bench-submit bench-case bench-up bench-han bench-label bench-exchange bench-evidence bench-booking bench-leak bench-wal bench-load ## every measurement of doc/bench.md
 
 bench-saga: ## sagas beside dtm and a hand-written loop
 	cd bench && $(GO) run ./saga
@@ -84,6 +84,9 @@ bench-exchange: build ## the intake of a file beside a hand-written importer; me
 
 bench-evidence: build ## receipts by a council of four and alone: latency, rates, an agency away, disk and memory
 	cd bench && $(GO) run ./evidence
+
+bench-booking: build ## bookings beside a no-op, Redis and PostgreSQL; the engine, a rush, a start from the log (needs redis-server)
+	cd bench && $(GO) run ./booking
 
 bench-leak: ## what labels cost a request, time of a collection, a clean soak
 	cd bench && GOEXPERIMENT=$(EXPERIMENT) $(GO) run ./leak
