@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -63,6 +64,7 @@ hours: [ { from: "00:00", to: "24:00", quotas: { online: %d, window: 1, walk-in:
 // trio is two servers that share bookings, and a witness.
 type trio struct {
 	t         *testing.T
+	binary    string
 	servers   map[string]*program // a and b
 	witness   *program
 	applicant map[string]*client.Client
@@ -78,7 +80,7 @@ func newTrio(t *testing.T) *trio {
 	if err := os.WriteFile(filepath.Join(spots, "cape.yaml"), []byte(fmt.Sprintf(pairSpot, pairDays, perSlot(t))), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	x := &trio{t: t, servers: map[string]*program{}, applicant: map[string]*client.Client{}, operator: map[string]*client.Client{}}
+	x := &trio{t: t, binary: binary, servers: map[string]*program{}, applicant: map[string]*client.Client{}, operator: map[string]*client.Client{}}
 	all := map[string]*program{}
 	for _, name := range []string{"a", "b", "w"} {
 		data := filepath.Join(dir, name)
@@ -189,7 +191,6 @@ type rush struct {
 	last     map[string]time.Time // of the last acknowledgement by each server
 	first    time.Time            // of the first acknowledgement by wanted, after since
 	wanted   string
-	since    time.Time
 	soldOut  int
 	retries  int
 	problems map[string]int
@@ -400,6 +401,17 @@ func (x *trio) ledger(server string) (lines []booking.LedgerLine) {
 	}
 }
 
+// told runs qiong booking pair status about a server, which must say something.
+func (x *trio) told(server, want string) {
+	x.t.Helper()
+	cmd := exec.Command(x.binary, "booking", "pair", "status", x.servers[server].url())
+	cmd.Env = append(slices.Clone(x.witness.env), "QIONG_TOKEN="+x.operator[server].Token)
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), server+" "+want) {
+		x.t.Errorf("%s, %v; it lacks %q", out, err, want)
+	}
+}
+
 // TestTakeOverBooking kills the leader of two servers while people book on both, and finds every acknowledged booking at
 // the one that takes over, none twice, and no slot oversold.
 func TestTakeOverBooking(t *testing.T) {
@@ -425,8 +437,10 @@ func TestTakeOverBooking(t *testing.T) {
 		}
 	}
 	r.end()
-	leader, _ := x.leader()
+	leader, standby := x.leader()
 	r.check(leader)
+	x.told(leader, "leads, epoch "+strconv.Itoa(len(took)+1)+", in sync: a b")
+	x.told(standby, "is a standby of "+leader)
 	slices.Sort(took)
 	t.Logf("%d take-overs under load: first acknowledgement after %v to %v, median %v; %d acknowledged, %d told sold out, retried %v", len(took),
 		took[0].Round(time.Millisecond), took[len(took)-1].Round(time.Millisecond), took[len(took)/2].Round(time.Millisecond), r.count(), r.soldOut, r.problems)

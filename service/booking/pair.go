@@ -36,6 +36,7 @@ type pair struct {
 	peers   []peer
 	known   lease.Keys        // of the others
 	secrets map[string][]byte // that all must share, by name
+	doors   chan struct{} // held while a request of another server is read
 	tickets tickets
 	front   gateway
 	counts  pairCounts
@@ -72,7 +73,7 @@ func (b *Booking) openPair() error {
 	if b.cfg.Name == "" {
 		return nil
 	}
-	p := &pair{b: b, me: b.cfg.Name, known: lease.Keys{}, secrets: map[string][]byte{}, seen: map[string]sighting{}}
+	p := &pair{b: b, me: b.cfg.Name, known: lease.Keys{}, secrets: map[string][]byte{}, doors: make(chan struct{}, doors), seen: map[string]sighting{}}
 	p.until, p.change = context.WithCancel(context.Background())
 	var err error
 	for _, name := range []string{"booking.persons", "booking.salts", "booking.rooms"} {
@@ -108,6 +109,8 @@ func (b *Booking) openPair() error {
 
 // run follows, and leads whenever this server has the lease, until ctx ends.
 func (p *pair) run(ctx context.Context) error {
+	defer p.front.meets.CloseIdleConnections()
+	defer p.b.leases.Close()
 	for {
 		err := p.turn(ctx)
 		if ctx.Err() != nil {

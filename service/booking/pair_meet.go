@@ -28,6 +28,7 @@ const (
 	shipPath  = pairBase + "/ship"
 	pairLog   = "qiong-booking-log" // the protocol that a ship request turns into
 	maxMeet   = 8 << 10
+	doors     = 32 // requests that are read at a time: each costs the verification of a signature
 	meetFor   = 2 * time.Second
 	ticketFor = 10 * time.Second
 	// anyAge is the window of signatures: clocks may be wrong, and tickets tell what is old.
@@ -149,6 +150,12 @@ func (p *pair) only(name string) httpsig.Lookup { return only(p.known[name]) }
 
 // admit reads a request of another server, which has signed it, and returns who that is.
 func (p *pair) admit(w http.ResponseWriter, r *http.Request, in any) (name string, err error) {
+	select {
+	case p.doors <- struct{}{}:
+		defer func() { <-p.doors }()
+	default:
+		return "", errs.New(errs.TooMany, "请求过多", "too many requests").WithRetryAfter(time.Second)
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxMeet))
 	if err != nil {
 		return "", errs.Wrap(err, errs.Invalid, "请求不完整或过长", "the request is cut, or too long")

@@ -26,7 +26,6 @@ const (
 // follower is another server, as the leader sees it.
 type follower struct {
 	inSync  bool // as the register has it, or may have it: its acknowledgements are waited for
-	trouble time.Time
 	here    time.Time // when it was connected last
 	lies    int
 	next    time.Time     // when it may be tried
