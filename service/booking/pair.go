@@ -36,7 +36,7 @@ type pair struct {
 	peers   []peer
 	known   lease.Keys        // of the others
 	secrets map[string][]byte // that all must share, by name
-	doors   chan struct{} // held while a request of another server is read
+	doors   chan struct{}     // held while a request of another server is read
 	tickets tickets
 	front   gateway
 	counts  pairCounts

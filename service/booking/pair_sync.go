@@ -25,11 +25,11 @@ const (
 
 // follower is another server, as the leader sees it.
 type follower struct {
-	inSync  bool // as the register has it, or may have it: its acknowledgements are waited for
-	here    time.Time // when it was connected last
-	lies    int
-	next    time.Time     // when it may be tried
-	wait    time.Duration // before the try after that
+	inSync bool      // as the register has it, or may have it: its acknowledgements are waited for
+	here   time.Time // when it was connected last
+	lies   int
+	next   time.Time     // when it may be tried
+	wait   time.Duration // before the try after that
 }
 
 // require has the logs wait for those that are in sync. It needs no lock but by its callers' order: the register's set is
