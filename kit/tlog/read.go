@@ -18,20 +18,15 @@ func missing() error {
 	return errs.New(errs.NotFound, "日志中没有此条目", "the log has no such entry")
 }
 
-// Find returns the index and the data of the entry with an id; an error of kind NotFound where there is none.
-func (l *Log) Find(ctx context.Context, id string) (index uint64, data []byte, err error) {
-	var idx int64
-	err = l.db.QueryRow(ctx, "SELECT idx, data FROM log_entry WHERE id = $1", id).Scan(&idx, &data)
-	if errors.Is(err, sqldb.ErrNoRows) {
-		err = missing()
-	}
-	return uint64(idx), data, err
-}
-
 // Entries returns up to limit entries from index on, in their order.
 func (l *Log) Entries(ctx context.Context, from uint64, limit int) ([]Entry, error) {
-	return sqldb.All(ctx, l.db, func(s sqldb.Scanner) (e Entry, err error) {
-		return e, s.Scan(&e.ID, &e.Data)
+	return sqldb.All(ctx, l.db, func(s sqldb.Scanner) (Entry, error) {
+		var id string
+		var data []byte
+		if err := s.Scan(&id, &data); err != nil {
+			return Entry{}, err
+		}
+		return l.unpacked(ctx, id, data)
 	}, "SELECT id, data FROM log_entry WHERE idx >= $1 AND idx < $2 ORDER BY idx", int64(from), int64(from)+int64(limit))
 }
 
@@ -184,7 +179,27 @@ func (l *Log) lacks(ctx context.Context, at, n uint64) error {
 // Expire deletes up to limit entries before first and reports how many there were. Their hashes stay, so that what was
 // proved before is proved for ever, and CheckFrom still holds the log to them.
 func (l *Log) Expire(ctx context.Context, tx *sqldb.Tx, first uint64, limit int) (int64, error) {
-	return tx.Exec(ctx, `DELETE FROM log_entry WHERE idx IN (SELECT idx FROM log_entry WHERE idx < $1 ORDER BY idx LIMIT $2)`, int64(first), limit)
+	last := int64(-1)
+	ids, err := sqldb.All(ctx, tx, func(s sqldb.Scanner) (int64, error) {
+		var id string
+		var data []byte
+		if err := s.Scan(&last, &id, &data); err != nil {
+			return 0, err
+		}
+		e, err := l.unpacked(ctx, id, data)
+		return hashOf(e.ID), err
+	}, "SELECT idx, id, data FROM log_entry WHERE idx < $1 ORDER BY idx LIMIT $2", int64(first), limit)
+	if err != nil || len(ids) == 0 {
+		return 0, err
+	}
+	list, err := json.Marshal(ids)
+	if err != nil {
+		return 0, err
+	}
+	if _, err := tx.Exec(ctx, "DELETE FROM log_id WHERE idx <= $2 AND hash IN (SELECT value FROM "+hashes(tx.Dialect())+" AS h)", string(list), last); err != nil {
+		return 0, err
+	}
+	return tx.Exec(ctx, "DELETE FROM log_entry WHERE idx <= $1", last)
 }
 
 // RangeAt returns the right edge that the log had at a size: to what further leaves are appended to come to later roots.
@@ -225,23 +240,4 @@ func (l *Log) checkTiles(ctx context.Context, tiles []tile, size uint64) error {
 		}
 	}
 	return nil
-}
-
-// Known returns which of the ids are in the log.
-func (l *Log) Known(ctx context.Context, ids []string) (map[string]bool, error) {
-	known := map[string]bool{}
-	list, err := json.Marshal(ids)
-	if err != nil {
-		return nil, err
-	}
-	each := "SELECT value FROM json_each($1)"
-	if l.db.Dialect() == sqldb.Postgres {
-		each = "SELECT jsonb_array_elements_text($1::jsonb)"
-	}
-	found, err := sqldb.All(ctx, l.db, func(s sqldb.Scanner) (id string, err error) { return id, s.Scan(&id) },
-		"SELECT id FROM log_entry WHERE id IN ("+each+")", string(list))
-	for _, id := range found {
-		known[id] = true
-	}
-	return known, err
 }

@@ -3,7 +3,7 @@
 //
 // An entry, the hashes over it and the checkpoint behind it are written in one transaction: after a crash all of them
 // are there or none. The hashes are kept as the tiles of C2SP tlog-tiles, 32.1 bytes an entry; a proof reads one tile
-// for every 8 levels. Whoever can write to the database can rewrite it, which no database prevents; but not unnoticed:
+// for every 8 levels. Records are packed: one takes 40 bytes and its id. Whoever can write to the database can rewrite it, which no database prevents; but not unnoticed:
 // [Log.Check] computes the log anew, and a [Witness] elsewhere remembers what it has cosigned.
 package tlog
 
@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"sync"
 	"time"
 
@@ -43,6 +44,7 @@ type Log struct {
 	mu        sync.RWMutex // over what follows
 	edge      *edge
 	last      receipt.Checkpoint
+	shapes    shapes // replaced, never changed
 
 	grown, signed news
 }
@@ -54,8 +56,14 @@ func Open(ctx context.Context, db sqldb.DB, origin string) (*Log, error) {
 		return nil, err
 	}
 	l := &Log{db: db, origin: origin}
+	if err := l.upgradeIDs(ctx); err != nil {
+		return nil, err
+	}
 	last, err := l.lastStored(ctx, db)
 	if err != nil {
+		return nil, err
+	}
+	if l.shapes, err = readShapes(ctx, db); err != nil {
 		return nil, err
 	}
 	if l.edge, err = readEdge(ctx, db, last.Size); err != nil {
@@ -108,21 +116,24 @@ type Growth struct {
 	From       uint64
 	Checkpoint receipt.Checkpoint // of the log when it has grown
 
-	entries []Entry
-	edge    *edge
-	tiles   []tile
+	rows   []sqldb.Insert // entries, and shapes that are new
+	ids    []int64        // their hashes
+	edge   *edge
+	tiles  []tile
+	shapes shapes
 }
 
-// Grow computes what the log will be with further entries, and changes nothing.
+// Grow computes what the log will be with further entries, whose ids must be new, and changes nothing.
 func (l *Log) Grow(entries []Entry) (*Growth, error) {
 	l.mu.RLock()
-	g := &Growth{From: l.last.Size, entries: entries, edge: l.edge.clone()}
+	g := &Growth{From: l.last.Size, edge: l.edge.clone(), shapes: l.shapes}
 	l.mu.RUnlock()
-	for _, e := range entries {
-		if len(e.Data) == 0 || len(e.Data) > merkle.MaxEntry {
-			return nil, errs.New(errs.Invalid, "日志条目须为 1 至 65535 字节", "an entry of a log has 1 to 65535 bytes")
+	for i, e := range entries {
+		if len(e.ID) == 0 || len(e.Data) == 0 || len(e.Data) > merkle.MaxEntry {
+			return nil, errs.New(errs.Invalid, "日志条目须有编号与 1 至 65535 字节", "an entry of a log has an id and 1 to 65535 bytes")
 		}
 		g.edge.add(e.Data)
+		g.put(int64(g.From)+int64(i), e)
 	}
 	g.tiles = g.edge.take()
 	g.Checkpoint = receipt.Checkpoint{Origin: l.origin, Size: g.edge.tree.Size(), Root: g.edge.tree.Root()}
@@ -131,13 +142,29 @@ func (l *Log) Grow(entries []Entry) (*Growth, error) {
 
 var (
 	intoEntry      = sqldb.NewInto("log_entry", "idx", "id", "data")
+	intoShape      = sqldb.NewInto("log_shape", "shape", "record")
 	intoCheckpoint = sqldb.NewInto("log_checkpoint", "size", "root", "at")
 )
+
+// put adds the rows of an entry.
+func (g *Growth) put(idx int64, e Entry) {
+	g.ids = append(g.ids, hashOf(e.ID))
+	packed, added := g.shapes.pack(e)
+	if added != nil {
+		g.shapes = g.shapes.with(added)
+		g.rows = append(g.rows, intoShape.Row(g.shapes.numbers[string(added)], string(added)))
+		packed, _ = g.shapes.pack(e)
+	}
+	if packed != nil {
+		e = Entry{Data: packed}
+	}
+	g.rows = append(g.rows, intoEntry.Row(idx, e.ID, e.Data))
+}
 
 // Write writes the growth in the caller's transaction. It refuses where the log in the database has another size than
 // the growth begins with: another process appends, or this one appended in between.
 func (l *Log) Write(ctx context.Context, tx *sqldb.Tx, g *Growth, at time.Time) error {
-	if len(g.entries) == 0 {
+	if len(g.ids) == 0 {
 		return nil
 	}
 	if err := tx.Lock(ctx, "tlog"); err != nil {
@@ -150,12 +177,11 @@ func (l *Log) Write(ctx context.Context, tx *sqldb.Tx, g *Growth, at time.Time) 
 	if stored.Size != g.From {
 		return errs.New(errs.Conflict, "日志已被他人追加", "somebody else has appended to the log").WithCode("log.moved")
 	}
-	rows := make([]sqldb.Insert, 0, len(g.entries)+1)
-	for i, e := range g.entries {
-		rows = append(rows, intoEntry.Row(int64(g.From)+int64(i), e.ID, e.Data))
+	point := intoCheckpoint.Row(int64(g.Checkpoint.Size), g.Checkpoint.Root[:], at.UnixMilli())
+	if err := tx.Insert(ctx, append(slices.Clip(g.rows), point)...); err != nil {
+		return err
 	}
-	rows = append(rows, intoCheckpoint.Row(int64(g.Checkpoint.Size), g.Checkpoint.Root[:], at.UnixMilli()))
-	if err := tx.Insert(ctx, rows...); err != nil {
+	if err := indexIDs(ctx, tx, g.From, g.ids); err != nil {
 		return err
 	}
 	for _, t := range g.tiles {
@@ -169,11 +195,11 @@ func (l *Log) Write(ctx context.Context, tx *sqldb.Tx, g *Growth, at time.Time) 
 
 // Written makes a growth that was committed the log's state.
 func (l *Log) Written(g *Growth) {
-	if len(g.entries) == 0 {
+	if len(g.ids) == 0 {
 		return
 	}
 	l.mu.Lock()
-	l.edge, l.last = g.edge, g.Checkpoint
+	l.edge, l.last, l.shapes = g.edge, g.Checkpoint, g.shapes
 	l.mu.Unlock()
 	l.grown.Tell()
 }
@@ -183,6 +209,11 @@ func (l *Log) Written(g *Growth) {
 func (l *Log) Append(ctx context.Context, at time.Time, entries []Entry, also func(tx *sqldb.Tx, from uint64) error) (receipt.Checkpoint, error) {
 	l.appending.Lock()
 	defer l.appending.Unlock()
+	if twice, err := l.twice(ctx, entries); err != nil {
+		return receipt.Checkpoint{}, err
+	} else if twice {
+		return receipt.Checkpoint{}, errs.New(errs.Conflict, "该编号的条目已在日志中", "an entry with this id is in the log already").WithCode("log.duplicate")
+	}
 	g, err := l.Grow(entries)
 	if err != nil {
 		return receipt.Checkpoint{}, err
@@ -195,9 +226,6 @@ func (l *Log) Append(ctx context.Context, at time.Time, entries []Entry, also fu
 		}
 		return l.Write(ctx, tx, g, at)
 	})
-	if errors.Is(err, sqldb.ErrUnique) {
-		err = errs.New(errs.Conflict, "该编号的条目已在日志中", "an entry with this id is in the log already").WithCode("log.duplicate")
-	}
 	if err != nil {
 		return receipt.Checkpoint{}, fmt.Errorf("append to the log: %w", err)
 	}

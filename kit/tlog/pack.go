@@ -1,0 +1,122 @@
+package tlog
+
+import (
+	"context"
+	"encoding/binary"
+	"maps"
+
+	"github.com/qiongdev/qiong/kit/beijing"
+	"github.com/qiongdev/qiong/kit/merkle"
+	"github.com/qiongdev/qiong/kit/receipt"
+	"github.com/qiongdev/qiong/kit/sqldb"
+)
+
+// shapes are what many records have in common: type, needs and the outcome of a rule, each as a record in which all that
+// differs is nought. A packed entry is the number of its shape, the time in milliseconds and the batch as varints, the
+// commitment and the id: 40 bytes and the id in the place of 150 and the id twice. They are never changed, only added to.
+type shapes struct {
+	numbers map[string]int64 // by the shape's bytes
+	records map[int64]*receipt.Record
+}
+
+// maxShapes bounds what a log keeps in memory. Entries of further shapes stand as they are.
+const maxShapes = 1024
+
+func readShapes(ctx context.Context, q sqldb.Querier) (shapes, error) {
+	s := shapes{map[string]int64{}, map[int64]*receipt.Record{}}
+	_, err := sqldb.All(ctx, q, func(row sqldb.Scanner) (_ struct{}, err error) {
+		var number int64
+		var text string
+		if err := row.Scan(&number, &text); err != nil {
+			return struct{}{}, err
+		}
+		s.numbers[text] = number
+		if s.records[number], err = receipt.ParseRecord([]byte(text)); err != nil {
+			err = broken("日志的记录形式已损坏", "a shape of the log's records is damaged")
+		}
+		return struct{}{}, err
+	}, "SELECT shape, record FROM log_shape")
+	return s, err
+}
+
+// with returns the shapes and one more.
+func (s shapes) with(text []byte) shapes {
+	more := shapes{maps.Clone(s.numbers), maps.Clone(s.records)}
+	number := int64(len(s.numbers)) + 1
+	more.numbers[string(text)] = number
+	more.records[number], _ = receipt.ParseRecord(text) // Marshal has written it
+	return more
+}
+
+// pack returns the packed form of an entry; nil where it stands as it is, being no record of that id, or of a shape that
+// there is no place for. A shape that is not among these is returned instead.
+func (s shapes) pack(e Entry) (packed, missing []byte) {
+	r, err := receipt.ParseRecord(e.Data)
+	if err != nil || r.ID != e.ID {
+		return nil, nil
+	}
+	shape := receipt.Record{ID: "0", Type: r.Type, Needs: r.Needs, Rule: r.Rule}
+	text, err := shape.Marshal()
+	if err != nil {
+		return nil, nil
+	}
+	number, known := s.numbers[string(text)]
+	switch {
+	case !known && len(s.numbers) >= maxShapes:
+		return nil, nil
+	case !known:
+		return nil, text
+	}
+	b := binary.AppendUvarint(make([]byte, 0, 48+len(r.ID)), uint64(number))
+	b = binary.AppendUvarint(b, uint64(r.Time))
+	b = binary.AppendUvarint(b, r.Batch)
+	b = append(b, r.Commitment[:]...)
+	return append(b, r.ID...), nil
+}
+
+// unpack is the inverse of pack. known is false where the shape is not; else the entry is broken where it has no id.
+func (s shapes) unpack(packed []byte) (e Entry, known bool) {
+	var head [3]uint64
+	rest := packed
+	for i := range head {
+		n, width := binary.Uvarint(rest)
+		if width <= 0 {
+			return Entry{}, true
+		}
+		head[i], rest = n, rest[width:]
+	}
+	shape := s.records[int64(head[0])]
+	if shape == nil || len(rest) < merkle.HashSize {
+		return Entry{}, shape != nil
+	}
+	r := *shape
+	r.Time, r.Batch = beijing.Time(head[1]), head[2]
+	r.ID = string(rest[copy(r.Commitment[:], rest):])
+	data, err := r.Marshal()
+	if err != nil {
+		return Entry{}, true
+	}
+	return Entry{ID: r.ID, Data: data}, true
+}
+
+// unpacked returns the entry of a row. A shape that this process has not seen is one that another has added.
+func (l *Log) unpacked(ctx context.Context, id string, data []byte) (Entry, error) {
+	if id != "" {
+		return Entry{ID: id, Data: data}, nil
+	}
+	l.mu.RLock()
+	s := l.shapes
+	l.mu.RUnlock()
+	e, known := s.unpack(data)
+	if !known {
+		var err error
+		if s, err = readShapes(ctx, l.db); err != nil {
+			return Entry{}, err
+		}
+		e, _ = s.unpack(data)
+	}
+	if e.ID == "" {
+		return Entry{}, broken("日志的条目已损坏", "an entry of the log is damaged")
+	}
+	return e, nil
+}
