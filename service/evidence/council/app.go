@@ -25,13 +25,14 @@ type app struct {
 	ledger    Ledger
 	genesis   *Genesis
 	roster    *roster
-	retain    int64
+	retain    retention
 	snapshots *snapshots // nil when the ledger is no Carrier
 	committed func(height int64)
 	log       *slog.Logger
 
 	mu      sync.Mutex
 	height  int64    // applied and not yet committed
+	size    int64    // of its block, about
 	members []Member // that come with it; nil when they stay
 	settled int64    // the height from which on those who came last vote
 	failure error    // the first of the ledger, after which nothing is asked of it any more
@@ -120,7 +121,7 @@ func (a *app) FinalizeBlock(ctx context.Context, req *abci.RequestFinalizeBlock)
 		}
 		res.ValidatorUpdates = a.roster.updates(applied.Members)
 	}
-	a.height, a.members = req.Height, applied.Members
+	a.height, a.size, a.members = req.Height, sizeOf(req), applied.Members
 	return res, nil
 }
 
@@ -160,6 +161,7 @@ func (a *app) Commit(ctx context.Context, _ *abci.RequestCommit) (*abci.Response
 		a.settled = a.height + 2
 		a.log.Info("members changed", "height", a.height, "members", len(a.members))
 	}
+	a.retain.add(a.height, a.size)
 	if a.snapshots != nil {
 		// A new node knows the present members; to it a snapshot from before they were is of no use.
 		if err := a.snapshots.take(a.ctx, a.height, a.height == a.settled); err != nil {
@@ -172,19 +174,32 @@ func (a *app) Commit(ctx context.Context, _ *abci.RequestCommit) (*abci.Response
 	return &abci.ResponseCommit{RetainHeight: a.retainHeight()}, nil
 }
 
-// pruneStep is how many blocks are pruned at a time: one batch of deletions instead of one with every block.
-const pruneStep = 20
+// sizeOf is about what a block takes: its transactions, and what comes with every one.
+func sizeOf(req *abci.RequestFinalizeBlock) int64 {
+	size := int64(2 << 10)
+	for _, tx := range req.Txs {
+		size += int64(len(tx))
+	}
+	return size
+}
+
+// count counts the blocks that are there at the start, and those after a replay.
+func (a *app) count(blocks blockStore) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.retain.count(blocks)
+}
 
 // retainHeight returns below which height blocks may go, 0 for none now. What follows the oldest snapshot stays.
 func (a *app) retainHeight() int64 {
-	if a.retain == 0 || a.height%pruneStep != 0 {
+	if a.height%pruneStep != 0 {
 		return 0
 	}
-	keep := a.height - a.retain
+	keep := a.retain.height(a.height)
 	if a.snapshots != nil && a.snapshots.every > 0 {
 		keep = min(keep, a.snapshots.oldest())
 	}
-	return max(keep, 0)
+	return keep
 }
 
 // Query implements abci.Application: CometBFT asks whether a peer may stay once the peer has proved its key.

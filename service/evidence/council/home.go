@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/cometbft/cometbft/crypto/ed25519"
 	cmtjson "github.com/cometbft/cometbft/libs/json"
@@ -193,6 +194,12 @@ func (h *Home) signer() (*privval.FilePV, error) {
 		return nil, err
 	}
 	return privval.LoadFilePV(filepath.Join(h.dir, consensusFile), filepath.Join(h.dir, signedFile)), nil
+}
+
+// signedWithin reports whether the agency has signed within a time.
+func (h *Home) signedWithin(d time.Duration) bool {
+	info, err := os.Stat(filepath.Join(h.dir, signedFile))
+	return err == nil && time.Since(info.ModTime()).Abs() < d
 }
 
 // lock makes sure that no other process uses the home. The lock ends with the process.

@@ -30,10 +30,14 @@ type Ledger interface {
 // Carrier is a Ledger whose state can be carried to another machine. Without it a new node replays every block, and
 // needs one that has them all.
 type Carrier interface {
-	// Export returns the state as committed, in one consistent stream, the same bytes on every machine. It is called
-	// between Commit and Apply; the stream is read meanwhile and after, by another goroutine.
-	Export(ctx context.Context) (io.ReadCloser, error)
-	// Import replaces the state by an exported one, whole and durably or not at all, and must refuse bytes that do not
+	// Export returns what Part needs to know of the state as committed, and how many parts it has, at least one. It is
+	// called between Commit and Apply.
+	Export(ctx context.Context) (head []byte, parts int, err error)
+	// Part returns a part of a state that was exported, from 0: at most 16 MB, the same bytes on every machine, however
+	// far the ledger has gone meanwhile. All parts but the first and the last are the same in every later export. It is
+	// called concurrently with itself and everything else.
+	Part(ctx context.Context, head []byte, i int) ([]byte, error)
+	// Import replaces the state by an exported one, its parts one after the other, whole and durably or not at all, and must refuse bytes that do not
 	// lead to the hash they claim: after it, Last is held against the height and hash that the council signed.
 	Import(ctx context.Context, from io.Reader) error
 }

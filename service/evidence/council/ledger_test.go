@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -222,9 +223,23 @@ func (b *book) Commit(context.Context) error {
 	return nil
 }
 
-func (b *book) Export(context.Context) (io.ReadCloser, error) {
+func (b *book) Export(context.Context) ([]byte, int, error) {
+	info, err := os.Stat(b.path)
+	if err != nil {
+		return nil, 0, err
+	}
+	return strconv.AppendInt(nil, info.Size(), 10), int(info.Size()/bookPart) + 1, nil
+}
+
+const bookPart = 4 << 10
+
+func (b *book) Part(_ context.Context, head []byte, i int) ([]byte, error) {
 	data, err := os.ReadFile(b.path)
-	return io.NopCloser(bytes.NewReader(data)), err
+	if err != nil {
+		return nil, err
+	}
+	size, err := strconv.Atoi(string(head))
+	return data[:size][i*bookPart : min((i+1)*bookPart, size)], err
 }
 
 func (b *book) Import(_ context.Context, from io.Reader) error {

@@ -33,6 +33,7 @@ type Config struct {
 	Beyond  bool   // allow Listen to be reachable from beyond this machine
 
 	Retain        int64                 // blocks to keep; 0 keeps all
+	RetainBytes   int64                 // of them, before they are compressed; 0 for any
 	SnapshotEvery int64                 // blocks between snapshots; 0 takes none
 	Heartbeat     time.Duration         // an empty block after so long without another, so that its time does not stand still; default 10 s
 	Propose       time.Duration         // how long to wait for the proposer whose turn it is; default 250 ms
@@ -79,8 +80,8 @@ func Open(cfg Config) (*Node, error) {
 			return nil, err
 		}
 	}
-	if cfg.Retain < 0 || cfg.SnapshotEvery < 0 || cfg.Heartbeat < 0 || cfg.Propose < 0 {
-		return nil, errors.New("council: Retain, SnapshotEvery, Heartbeat and Propose must not be negative")
+	if cfg.Retain < 0 || cfg.RetainBytes < 0 || cfg.SnapshotEvery < 0 || cfg.Heartbeat < 0 || cfg.Propose < 0 {
+		return nil, errors.New("council: Retain, RetainBytes, SnapshotEvery, Heartbeat and Propose must not be negative")
 	}
 	cfg.Heartbeat = orElse(cfg.Heartbeat, 10*time.Second)
 	cfg.Propose = orElse(cfg.Propose, 250*time.Millisecond)
@@ -110,7 +111,7 @@ func (n *Node) prepare() error {
 		members = cfg.Sync.Members // until the ledger knows
 	}
 	n.app = &app{ledger: cfg.Ledger, genesis: cfg.Genesis, roster: newRoster(members),
-		retain: cfg.Retain, committed: cfg.Committed, log: n.log}
+		retain: retention{blocks: cfg.Retain, bytes: cfg.RetainBytes}, committed: cfg.Committed, log: n.log}
 	if carrier, ok := cfg.Ledger.(Carrier); ok {
 		var err error
 		n.app.snapshots, err = openSnapshots(filepath.Join(cfg.Home.dir, snapsFolder), cfg.SnapshotEvery, carrier, n.log)
@@ -153,6 +154,9 @@ func (n *Node) Run(ctx context.Context) error {
 	go n.watch(ctx, l)
 	go n.keepPeers(ctx, l)
 	go n.keepWAL(ctx, l)
+	if l.node.Config().BlockSync.AdaptiveSync {
+		go n.endFetching(ctx, l)
+	}
 	select {
 	case <-ctx.Done():
 		return nil
@@ -194,7 +198,9 @@ func (n *Node) start(ctx context.Context) (l *live, err error) {
 		signer = n.cfg.sign(signer)
 	}
 	logger := quiet{n.log, n.fail}
-	node, err := cmtnode.NewNodeWithContext(ctx, n.cfg.settings(), signer, n.cfg.Home.node,
+	settings := n.cfg.settings()
+	settings.BlockSync.AdaptiveSync = n.cfg.Sync == nil && n.cfg.Home.signedWithin(shortAbsence)
+	node, err := cmtnode.NewNodeWithContext(ctx, settings, signer, n.cfg.Home.node,
 		proxy.NewConnSyncLocalClientCreator(n.app), func() (*cmttypes.GenesisDoc, error) { return doc, nil },
 		n.cfg.database, noMetrics, logger, n.stateProvider(doc)...)
 	if err != nil {
@@ -212,6 +218,7 @@ func (n *Node) start(ctx context.Context) (l *live, err error) {
 	if !ok {
 		return nil, fmt.Errorf("couldn't reach into the council's node: consensus is a %T", env.ConsensusState)
 	}
+	n.app.count(node.BlockStore())
 	if err := node.Start(); err != nil {
 		return nil, fmt.Errorf("couldn't start the council's node: %w", err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	abci "github.com/cometbft/cometbft/abci/types"
 	cmtproto "github.com/cometbft/cometbft/proto/tendermint/types"
+	cmttypes "github.com/cometbft/cometbft/types"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/qiongdev/qiong/kit/errs"
@@ -116,12 +117,61 @@ func address(t *testing.T, m Member) []byte {
 	return b
 }
 
+// Blocks are kept up to a number and up to a size, whichever is less, and the last in any case.
+func TestBlocksAreKeptBySize(t *testing.T) {
+	r := retention{blocks: 10, bytes: 100}
+	for h := int64(1); h <= 100; h++ {
+		size, want := int64(1), max(h-10, 1)
+		if h > 50 {
+			size = 30
+			want = map[int64]int64{51: 41, 52: 42, 53: 43}[h] // 30, 60 and 90 with 8 or 7 of 1
+			if h > 53 {
+				want = h - 2
+			}
+		}
+		if h == 100 {
+			size, want = 1000, 100
+		}
+		r.add(h, size)
+		if got := r.height(h); got != want {
+			t.Errorf("at %d: from %d, want %d", h, got, want)
+		}
+	}
+	any := retention{blocks: 10}
+	for h := range int64(50) {
+		any.add(h, 1<<40)
+	}
+	if any.height(50) != 40 || len(any.sizes) > 0 {
+		t.Errorf("without a bound of bytes: from %d, %d sizes in memory", any.height(50), len(any.sizes))
+	}
+}
+
+type sized []int64 // from height 5 on
+
+func (s sized) Base() int64   { return 5 }
+func (s sized) Height() int64 { return 4 + int64(len(s)) }
+func (s sized) LoadBlockMeta(h int64) *cmttypes.BlockMeta {
+	return &cmttypes.BlockMeta{BlockSize: int(s[h-5])}
+}
+
+func TestBlocksOfBeforeCount(t *testing.T) {
+	r := retention{bytes: 100}
+	r.count(sized{60, 50, 40, 30})
+	if got := r.height(8); got != 7 {
+		t.Errorf("from %d, want 7", got)
+	}
+	r.add(9, 100)
+	if got := r.height(9); got != 9 {
+		t.Errorf("from %d, want 9", got)
+	}
+}
+
 // Blocks go twenty at a time, and none that a node needs which begins with the oldest snapshot.
 func TestRetain(t *testing.T) {
 	for _, c := range []struct{ retain, height, snapshot, want int64 }{
 		{0, 1000, -1, 0}, {100, 1000, -1, 900}, {100, 999, -1, 0}, {100, 80, -1, 0}, {100, 1000, 0, 0}, {100, 1000, 850, 850}, {100, 1000, 950, 900},
 	} {
-		a := &app{retain: c.retain, height: c.height}
+		a := &app{retain: retention{blocks: c.retain}, height: c.height}
 		if c.snapshot >= 0 {
 			a.snapshots = &snapshots{every: 50}
 			if c.snapshot > 0 {

@@ -37,13 +37,13 @@ func (a *app) ListSnapshots(context.Context, *abci.RequestListSnapshots) (*abci.
 }
 
 // LoadSnapshotChunk implements abci.Application. No chunk means that this node has it no longer.
-func (a *app) LoadSnapshotChunk(_ context.Context, req *abci.RequestLoadSnapshotChunk) (*abci.ResponseLoadSnapshotChunk, error) {
+func (a *app) LoadSnapshotChunk(ctx context.Context, req *abci.RequestLoadSnapshotChunk) (*abci.ResponseLoadSnapshotChunk, error) {
 	res := new(abci.ResponseLoadSnapshotChunk)
 	if a.snapshots == nil || req.Format != snapshotFormat {
 		return res, nil
 	}
 	a.snapshots.use()
-	chunk, err := a.snapshots.chunk(int64(req.Height), int(req.Chunk))
+	chunk, err := a.snapshots.chunk(ctx, int64(req.Height), int(req.Chunk))
 	if err != nil {
 		a.log.Warn("a snapshot is unreadable", "height", req.Height, "err", err)
 		return res, nil

@@ -81,9 +81,13 @@ func (c *Config) settings() *cmtcfg.Config {
 // database opens one of CometBFT's databases. The buffers are a quarter of goleveldb's: a block is some kilobytes and
 // read at most once again.
 func (c *Config) database(ctx *cmtcfg.DBContext) (dbm.DB, error) {
-	return dbm.NewGoLevelDBWithOpts(ctx.ID, filepath.Join(c.Home.dir, dataFolder), &opt.Options{
+	db, err := dbm.NewGoLevelDBWithOpts(ctx.ID, filepath.Join(c.Home.dir, dataFolder), &opt.Options{
 		BlockCacheCapacity: 2 << 20, WriteBuffer: 1 << 20, OpenFilesCacheCapacity: 64,
 	})
+	if err != nil || ctx.ID != "blockstore" {
+		return db, err
+	}
+	return newDeflated(db), nil
 }
 
 // checkListen refuses an address that others could reach, unless that was said.

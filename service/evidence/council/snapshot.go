@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -19,14 +17,15 @@ import (
 )
 
 const (
-	chunkSize      = 1 << 20
 	keptSnapshots  = 2
-	snapshotFormat = 1
+	snapshotFormat = 2 // 1 was one stream in chunks of a megabyte, all of them in files
+	headFile       = "head"
 	manifestFile   = "manifest"
 )
 
-// snapshots are exports of the ledger, each a folder of chunks and, written last, the SM3 of every chunk. A lost or torn
-// one costs nothing: chunks are held against their digests when they are read.
+// snapshots are exports of the ledger, whose parts are its chunks. Of each there is a folder with its head and, written
+// last, the manifest: the SM3 of every chunk. The chunks themselves are made when they are asked for, since the ledger
+// still has what they are made of. A lost or torn one costs nothing: chunks are held against their digests.
 type snapshots struct {
 	dir    string
 	every  int64
@@ -70,7 +69,10 @@ func openSnapshots(dir string, every int64, ledger Carrier, log *slog.Logger) (*
 		if err == nil {
 			_, err = s.manifest(height)
 		}
-		if err != nil { // a crash left it half written
+		if err == nil {
+			_, err = os.Stat(filepath.Join(dir, e.Name(), headFile))
+		}
+		if err != nil { // a crash left it half written, or it is of another format
 			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
 				return nil, unwritable(err)
 			}
@@ -94,8 +96,6 @@ func (s *snapshots) manifest(height int64) ([]byte, error) {
 	}
 	return data, err
 }
-
-func chunkFile(i int) string { return fmt.Sprintf("%06d", i) }
 
 // oldest returns the height of the oldest snapshot, 0 while there is none.
 func (s *snapshots) oldest() int64 {
@@ -122,14 +122,13 @@ func (s *snapshots) take(ctx context.Context, height int64, due bool) error {
 	if !s.begin(due) {
 		return nil
 	}
-	from, err := s.ledger.Export(ctx)
+	head, parts, err := s.ledger.Export(ctx)
 	if err != nil {
 		s.done(0)
 		return err
 	}
 	s.work.Go(func() {
-		err := errors.Join(s.write(height, from), from.Close())
-		if err != nil {
+		if err := s.write(ctx, height, head, parts); err != nil {
 			s.log.Warn("no snapshot", "height", height, "err", err)
 			_ = os.RemoveAll(s.folder(height)) // as good as possible; the next start sweeps
 			s.done(0)
@@ -167,7 +166,21 @@ func (s *snapshots) done(height int64) {
 	}
 }
 
-func (s *snapshots) write(height int64, from io.Reader) error {
+func (s *snapshots) write(ctx context.Context, height int64, head []byte, parts int) error {
+	manifest := make([]byte, 0, parts*32)
+	before := s.before()
+	for i := range parts {
+		if i > 0 && (i+1)*32 < len(before) { // not its last: the same ever since
+			manifest = append(manifest, before[i*32:(i+1)*32]...)
+			continue
+		}
+		part, err := s.ledger.Part(ctx, head, i)
+		if err != nil {
+			return err
+		}
+		sum := gm.SM3(part)
+		manifest = append(manifest, sum[:]...)
+	}
 	dir := s.folder(height)
 	if err := os.RemoveAll(dir); err != nil {
 		return err
@@ -175,23 +188,8 @@ func (s *snapshots) write(height int64, from io.Reader) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	var manifest []byte
-	buf := make([]byte, chunkSize)
-	for i := 0; ; i++ {
-		n, err := io.ReadFull(from, buf)
-		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
-			return err
-		}
-		if n > 0 || i == 0 {
-			sum := gm.SM3(buf[:n])
-			manifest = append(manifest, sum[:]...)
-			if err := os.WriteFile(filepath.Join(dir, chunkFile(i)), buf[:n], 0o600); err != nil {
-				return err
-			}
-		}
-		if err != nil {
-			break
-		}
+	if err := os.WriteFile(filepath.Join(dir, headFile), head, 0o600); err != nil {
+		return err
 	}
 	tmp := filepath.Join(dir, manifestFile+".tmp")
 	if err := os.WriteFile(tmp, manifest, 0o600); err != nil {
@@ -200,8 +198,18 @@ func (s *snapshots) write(height int64, from io.Reader) error {
 	return os.Rename(tmp, filepath.Join(dir, manifestFile))
 }
 
+// before returns the newest manifest; nil where there is none.
+func (s *snapshots) before() []byte {
+	list := s.list()
+	if len(list) == 0 {
+		return nil
+	}
+	manifest, _ := s.manifest(list[len(list)-1]) // without it all is computed anew
+	return manifest
+}
+
 // chunk returns a chunk that is what its manifest says.
-func (s *snapshots) chunk(height int64, i int) ([]byte, error) {
+func (s *snapshots) chunk(ctx context.Context, height int64, i int) ([]byte, error) {
 	manifest, err := s.manifest(height)
 	if err != nil {
 		return nil, err
@@ -209,7 +217,11 @@ func (s *snapshots) chunk(height int64, i int) ([]byte, error) {
 	if i < 0 || i >= len(manifest)/32 {
 		return nil, errors.New("no such chunk")
 	}
-	data, err := os.ReadFile(filepath.Join(s.folder(height), chunkFile(i)))
+	head, err := os.ReadFile(filepath.Join(s.folder(height), headFile))
+	if err != nil {
+		return nil, err
+	}
+	data, err := s.ledger.Part(ctx, head, i)
 	if err != nil {
 		return nil, err
 	}

@@ -10,36 +10,39 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
 	abci "github.com/cometbft/cometbft/abci/types"
 )
 
-// blob is a ledger that is nothing but its bytes.
+// blob is a ledger that is nothing but its bytes, which only grow. A part is chunkSize of them.
 type blob struct {
 	Ledger
 	data   []byte
 	height int64
-	read   chan struct{} // nil, or what Export's reader waits for
+	read   chan struct{} // nil, or what the reading of a part waits for
+	parts  []int         // that were read
 	refuse error
 	member Member
 }
 
-func (b *blob) Last(context.Context) (int64, []byte, error)   { return b.height, []byte("hash"), nil }
-func (b *blob) Members(context.Context) ([]Member, error)     { return []Member{b.member}, nil }
-func (b *blob) Export(context.Context) (io.ReadCloser, error) { return b, nil }
-func (b *blob) Close() error                                  { return nil }
-func (b *blob) Read(p []byte) (n int, err error) {
+const chunkSize = 1 << 10
+
+func (b *blob) Last(context.Context) (int64, []byte, error) { return b.height, []byte("hash"), nil }
+func (b *blob) Members(context.Context) ([]Member, error)   { return []Member{b.member}, nil }
+func (b *blob) Export(context.Context) ([]byte, int, error) {
+	return strconv.AppendInt(nil, int64(len(b.data)), 10), len(b.data)/chunkSize + 1, nil
+}
+
+func (b *blob) Part(_ context.Context, head []byte, i int) ([]byte, error) {
 	if b.read != nil {
 		<-b.read
 	}
-	if len(b.data) == 0 {
-		return 0, io.EOF
-	}
-	n = copy(p, b.data)
-	b.data = b.data[n:]
-	return n, nil
+	b.parts = append(b.parts, i)
+	size, err := strconv.Atoi(string(head))
+	return bytes.Clone(b.data[:size][i*chunkSize : min((i+1)*chunkSize, size)]), err
 }
 
 func (b *blob) Import(_ context.Context, from io.Reader) (err error) {
@@ -61,7 +64,7 @@ func random(n int) []byte {
 func written(t *testing.T, s *snapshots, b *blob, data []byte, heights ...int64) {
 	t.Helper()
 	for _, h := range heights {
-		b.data = bytes.Clone(data)
+		b.data = data
 		if err := s.take(context.Background(), h, false); err != nil {
 			t.Fatal(err)
 		}
@@ -180,27 +183,41 @@ func TestSnapshotsAreFewAndWhole(t *testing.T) {
 	if err := s.take(context.Background(), 35, false); err != nil || !slices.Equal(s.list(), []int64{20, 30}) || s.oldest() != 20 {
 		t.Errorf("kept %v, %v", s.list(), err)
 	}
-	// A damaged chunk is not handed out; one half written is swept.
-	path := filepath.Join(s.folder(20), chunkFile(1))
-	if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
-		t.Fatal(err)
+	// The state grows, and a snapshot stays what it was; of the next one only what is new is read.
+	from.data = append(bytes.Clone(data), random(3*chunkSize)...)
+	for i := range 2 {
+		if c, err := s.chunk(t.Context(), 20, i); err != nil || !bytes.Equal(c, data[i*chunkSize:min((i+1)*chunkSize, len(data))]) {
+			t.Errorf("chunk %d is another now: %v", i, err)
+		}
 	}
-	if _, err := s.chunk(20, 1); err == nil {
+	from.parts = nil
+	written(t, s, from, from.data, 40)
+	if !slices.Equal(from.parts, []int{0, 1, 2, 3, 4}) {
+		t.Errorf("of a state that had two parts before, and has five, were read: %v", from.parts)
+	}
+	from.parts = nil
+	written(t, s, from, append(bytes.Clone(from.data), random(chunkSize)...), 50)
+	if !slices.Equal(from.parts, []int{0, 4, 5}) {
+		t.Errorf("of a state that had five parts before, and has six, were read: %v", from.parts)
+	}
+	// A damaged chunk is not handed out; one half written is swept.
+	from.data[chunkSize] ^= 1
+	if _, err := s.chunk(t.Context(), 40, 1); err == nil {
 		t.Error("a damaged chunk was handed out")
 	}
-	for _, i := range []int{-1, 2} {
-		if _, err := s.chunk(20, i); err == nil {
+	for _, i := range []int{-1, 5} {
+		if _, err := s.chunk(t.Context(), 40, i); err == nil {
 			t.Errorf("chunk %d was handed out", i)
 		}
 	}
-	if err := os.Remove(filepath.Join(s.folder(30), manifestFile)); err != nil {
+	if err := os.Remove(filepath.Join(s.folder(50), manifestFile)); err != nil {
 		t.Fatal(err)
 	}
 	again := openTest(t, dir, from)
-	if !slices.Equal(again.list(), []int64{20}) {
+	if !slices.Equal(again.list(), []int64{40}) {
 		t.Errorf("after a restart: %v", again.list())
 	}
-	if _, err := os.Stat(s.folder(30)); !os.IsNotExist(err) {
+	if _, err := os.Stat(s.folder(50)); !os.IsNotExist(err) {
 		t.Errorf("the half is still there: %v", err)
 	}
 }

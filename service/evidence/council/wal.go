@@ -11,7 +11,7 @@ import (
 // it needs what follows the last block's end. A file that was finished before a moment since when two blocks have ended
 // lies before that. While nothing is decided, rounds go by and nothing is removed.
 func (n *Node) keepWAL(ctx context.Context, l *live) {
-	ticker := time.NewTicker(10 * time.Second)
+	ticker := time.NewTicker(2 * time.Second)
 	defer ticker.Stop()
 	height, since := l.consensus.GetLastHeight(), time.Now()
 	for {

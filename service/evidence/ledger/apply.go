@@ -139,7 +139,9 @@ func (p *pending) add(r *Submission, facts *rule.Facts) error {
 		return err
 	}
 	if facts != nil {
-		p.keep(&record, facts)
+		if err := p.keep(&record, facts); err != nil {
+			return err
+		}
 	}
 	p.here[r.ID] = true
 	p.entries = append(p.entries, entry)
@@ -147,29 +149,33 @@ func (p *pending) add(r *Submission, facts *rule.Facts) error {
 }
 
 // keep has a record's facts found by later ones.
-func (p *pending) keep(record *receipt.Record, facts *rule.Facts) {
-	kinds := p.ready.schemas[record.Type].Facts
-	if !slices.Contains(slices.Collect(maps.Values(kinds)), rule.Key) {
-		return // nobody could look them up
+func (p *pending) keep(record *receipt.Record, facts *rule.Facts) error {
+	schema := p.ready.schemas[record.Type]
+	if !looked(schema) {
+		return nil
 	}
-	text := facts.JSON()
 	index := int64(p.l.log.Last().Size) + int64(len(p.entries))
-	failed := int64(0)
-	if record.Rule != nil && record.Rule.Outcome == receipt.Failed {
-		failed = 1
+	failed := record.Rule != nil && record.Rule.Outcome == receipt.Failed
+	rows, err := p.rowsOf(index, schema, facts, failed)
+	if err != nil {
+		return err
 	}
-	for name, kind := range kinds {
-		if kind != rule.Key {
-			continue
-		}
-		key, _ := facts.Key(name)
-		p.factRows = append(p.factRows, intoFact.Row(record.Type, name, key[:], index, failed, string(text)))
-		at := lookup{record.Type, name, key}
-		if failed == 0 && p.found[at] == nil {
-			p.found[at] = facts
+	p.factRows = append(p.factRows, rows...)
+	p.facts = chain(p.facts, index, bit(failed), facts.JSON())
+	if failed {
+		return nil
+	}
+	for name := range schema.Facts {
+		if key, ok := facts.Key(name); ok && p.found[lookup{record.Type, name, key}] == nil {
+			p.found[lookup{record.Type, name, key}] = facts
 		}
 	}
-	p.facts = chain(p.facts, index, failed, text)
+	return nil
+}
+
+// looked reports whether records can be looked up: whether they have a key.
+func looked(schema *rule.Schema) bool {
+	return slices.Contains(slices.Collect(maps.Values(schema.Facts)), rule.Key)
 }
 
 // chain adds a record's facts to the running hash over all of them.

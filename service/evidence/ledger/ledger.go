@@ -46,12 +46,16 @@ type state struct {
 	text   []byte // of the policy, in its one form
 	digest [32]byte
 	ready  *compiled
+	kept   schemas // of all facts
 }
 
 // Open opens the ledger in db, whose tables are migrated, over the log of that origin. A ledger that has begun goes on
 // from what was committed.
 func Open(ctx context.Context, db sqldb.DB, origin string) (*Ledger, error) {
 	if err := wipeHalfImport(ctx, db); err != nil {
+		return nil, err
+	}
+	if err := upgradeFacts(ctx, db); err != nil {
 		return nil, err
 	}
 	log, err := tlog.Open(ctx, db, origin)
@@ -69,7 +73,8 @@ func wipeHalfImport(ctx context.Context, db sqldb.DB) error {
 		return err
 	}
 	return db.Write(ctx, sqldb.Durable, func(tx *sqldb.Tx) error {
-		for _, table := range []string{"log_entry", "log_tile", "log_checkpoint", "log_cosignature", "ledger_fact", "ledger_policy"} {
+		for _, table := range []string{"log_entry", "log_id", "log_shape", "log_tile", "log_checkpoint", "log_cosignature",
+			"ledger_facts", "ledger_key", "ledger_schema", "ledger_policy"} {
 			if _, err := tx.Exec(ctx, "DELETE FROM "+table); err != nil {
 				return err
 			}
@@ -92,6 +97,9 @@ func (l *Ledger) load(ctx context.Context) error {
 	copy(s.facts[:], facts)
 	if err := s.adopt([]byte(policy)); err != nil {
 		return fmt.Errorf("the ledger's policy: %w", err)
+	}
+	if s.kept, err = readSchemas(ctx, l.db); err != nil {
+		return err
 	}
 	if want := s.root(l.log.Last()); string(want) != string(s.hash) {
 		return errs.New(errs.Internal, "账本的散列与其日志不符", "the ledger's hash is not that of its log").WithCode(tlog.CodeBroken)
@@ -234,8 +242,6 @@ func (l *Ledger) Commit(ctx context.Context) error {
 	l.pending = nil
 	return nil
 }
-
-var intoFact = sqldb.NewInto("ledger_fact", "type", "name", "fkey", "idx", "failed", "facts")
 
 // write writes all that a block did.
 func (l *Ledger) write(ctx context.Context, tx *sqldb.Tx, p *pending) error {

@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 
@@ -18,12 +17,10 @@ type lookup struct {
 
 func lookupOf(s rule.Search) lookup { return lookup{s.Type, s.By, s.Key} }
 
-// foresee reads from the database what the rules will ask of a batch: with one query for each kind of lookup, rather
-// than one for each record.
+// foresee reads from the database what the rules will ask of a batch: with one query, rather than one for each record.
 func (p *pending) foresee(ctx context.Context, r *reading) error {
-	type column struct{ typ, name string }
-	keys := map[column][]string{}
 	p.stored = map[lookup]string{}
+	var wanted []lookup
 	for i := range r.records {
 		compiled := p.ready.rules[r.records[i].Type]
 		if compiled == nil || r.wrong[i] != nil {
@@ -32,40 +29,60 @@ func (p *pending) foresee(ctx context.Context, r *reading) error {
 		for _, s := range compiled.Searches(r.facts[i]) {
 			if _, twice := p.stored[lookupOf(s)]; !twice {
 				p.stored[lookupOf(s)] = ""
-				keys[column{s.Type, s.By}] = append(keys[column{s.Type, s.By}], hex.EncodeToString(s.Key[:]))
+				wanted = append(wanted, lookupOf(s))
 			}
 		}
 	}
-	for c, hexed := range keys {
-		if err := p.l.facts(ctx, c.typ, c.name, hexed, p.stored); err != nil {
-			return err
-		}
+	if len(wanted) == 0 {
+		return nil
 	}
-	return nil
+	return p.l.first(ctx, p.kept, wanted, -1, p.stored)
 }
 
-// facts puts into stored, for each key, the facts of the first record of a type that no rule has failed.
-func (l *Ledger) facts(ctx context.Context, typ, name string, keys []string, stored map[lookup]string) error {
-	list, err := json.Marshal(keys)
+// first puts into found, for each lookup, the facts of the first record beyond an index that has them and failed no rule.
+func (l *Ledger) first(ctx context.Context, kept schemas, wanted []lookup, after int64, found map[lookup]string) error {
+	by := make(map[int64][]lookup, len(wanted))
+	hashes := make([]int64, 0, len(wanted))
+	for _, at := range wanted {
+		h := at.hash()
+		if by[h] == nil {
+			hashes = append(hashes, h)
+		}
+		by[h] = append(by[h], at)
+	}
+	list, err := json.Marshal(hashes)
 	if err != nil {
 		return err
 	}
-	each, key := "json_each($1) AS k", "unhex(k.value)"
+	each := "json_each($1) AS h"
 	if l.db.Dialect() == sqldb.Postgres {
-		each, key = "jsonb_array_elements_text($1::jsonb) AS k(value)", "decode(k.value, 'hex')"
+		each = "(SELECT jsonb_array_elements_text($1::jsonb)::bigint AS value) AS h"
 	}
-	_, err = sqldb.All(ctx, l.db, func(row sqldb.Scanner) (_ struct{}, err error) {
-		var hexed, text string
-		if err := row.Scan(&hexed, &text); err != nil {
-			return struct{}{}, err
+	type candidate struct {
+		hash, idx int64
+		packed    []byte
+	}
+	candidates, err := sqldb.All(ctx, l.db, func(row sqldb.Scanner) (c candidate, err error) {
+		return c, row.Scan(&c.hash, &c.idx, &c.packed)
+	}, "SELECT h.value, f.idx, f.facts FROM "+each+` CROSS JOIN ledger_facts AS f
+		WHERE f.idx = (SELECT min(k.idx) FROM ledger_key AS k WHERE k.hash = h.value AND k.idx > $2)`, string(list), after)
+	if err != nil {
+		return err
+	}
+	for _, c := range candidates {
+		u, err := kept.unpack(c.packed)
+		if err != nil {
+			return fmt.Errorf("record %d: %w", c.idx, err)
 		}
-		at := lookup{typ: typ, name: name}
-		_, err = hex.Decode(at.key[:], []byte(hexed))
-		stored[at] = text
-		return struct{}{}, err
-	}, "SELECT k.value, COALESCE((SELECT facts FROM ledger_fact WHERE type = $2 AND name = $3 AND fkey = "+key+
-		" AND failed = 0 ORDER BY idx LIMIT 1), '') FROM "+each, string(list), typ, name)
-	return err
+		for _, at := range by[c.hash] {
+			if key, ok := u.keys[at.name]; ok && u.Type == at.typ && key == at.key {
+				found[at] = string(u.json)
+			} else if err := l.first(ctx, kept, []lookup{at}, c.idx, found); err != nil { // another has the hash as well
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // search finds the earlier records that a rule asks for: in the database first, since those came before this block's.

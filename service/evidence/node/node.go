@@ -34,6 +34,7 @@ type Config struct {
 	P2P       string                              // IP:port for the other agencies' nodes
 	Beyond    bool                                // allow both to be reachable from beyond this machine
 	Retain    int64                               // blocks to keep; 0 keeps all
+	Bytes     int64                               // of them, before they are compressed; 0 for any
 	Snapshots int64                               // blocks between snapshots; 0 takes none
 	Sync      bool                                // begin with another agency's snapshot where the ledger is empty
 	Members   []council.Member                    // whom Sync believes; nil: those of the genesis
@@ -112,7 +113,7 @@ func (n *Node) prepare(ctx context.Context) error {
 		return err
 	}
 	cc := council.Config{Home: n.cfg.Home.council, Genesis: n.cfg.Genesis, Ledger: n.ledger, Listen: n.cfg.P2P, Beyond: n.cfg.Beyond,
-		Retain: n.cfg.Retain, SnapshotEvery: n.cfg.Snapshots, Log: n.log, Metrics: prometheus.WrapRegistererWithPrefix("qiong_", n.metrics)}
+		Retain: n.cfg.Retain, RetainBytes: n.cfg.Bytes, SnapshotEvery: n.cfg.Snapshots, Log: n.log, Metrics: prometheus.WrapRegistererWithPrefix("qiong_", n.metrics)}
 	if n.cfg.Sync && height == 0 {
 		cc.Sync = &council.Sync{Fetch: fetchLight, Members: n.cfg.Members}
 	}

@@ -19,10 +19,12 @@ import (
 	"github.com/qiongdev/qiong/service/evidence/ledger"
 )
 
-// The defaults of a node: blocks of a day where one comes each second, and a snapshot now and then for who joins.
+// The defaults of a node: blocks of a day where one comes each second, but no more than hold four million records or so,
+// and a snapshot now and then for who joins.
 const (
 	defaultRetain    = 86400
-	defaultSnapshots = 1000
+	defaultBytes     = 1 << 30
+	defaultSnapshots = 100
 )
 
 func nodeTool(open func(path string) (sqldb.DB, error)) *qiong.Tool {
@@ -38,6 +40,7 @@ func nodeTool(open func(path string) (sqldb.DB, error)) *qiong.Tool {
 			fs.String("p2p", "", say("节点间监听的 IP:端口；默认同上", "IP:port for the other nodes; default as above"))
 			fs.Bool("beyond", false, say("允许本机以外访问", "allow to be reached from beyond this machine"))
 			fs.Int64("retain", defaultRetain, say("保留多少区块；0 为全部", "how many blocks to keep; 0 for all"))
+			fs.Int64("retain-bytes", defaultBytes, say("所保留区块压缩前的总字节数上限；0 为不限", "how many bytes of blocks to keep at most, before compression; 0 for any"))
 			fs.Int64("snapshots", defaultSnapshots, say("每多少区块做一次快照；0 为不做", "blocks between snapshots; 0 for none"))
 			fs.Bool("sync", false, say("账本为空时从其他部门的快照开始", "begin with another agency's snapshot where the ledger is empty"))
 			fs.String("sync-policy", "", say("快照所信任的现任成员（policy show --json 的输出）；默认创世成员", "present members whom that believes (what policy show --json prints); default those of the genesis"))
@@ -100,6 +103,7 @@ func nodeConfig(c *qiong.Console) (cfg Config, err error) {
 	}
 	cfg.Beyond, _ = c.Flags.GetBool("beyond")
 	cfg.Retain, _ = c.Flags.GetInt64("retain")
+	cfg.Bytes, _ = c.Flags.GetInt64("retain-bytes")
 	cfg.Snapshots, _ = c.Flags.GetInt64("snapshots")
 	cfg.Sync, _ = c.Flags.GetBool("sync")
 	if file, _ := c.Flags.GetString("sync-policy"); file != "" {
@@ -113,8 +117,8 @@ func nodeConfig(c *qiong.Console) (cfg Config, err error) {
 		}
 		cfg.Members = p.Members
 	}
-	if cfg.Retain < 0 || cfg.Snapshots < 0 {
-		return cfg, errs.New(errs.Invalid, "--retain 与 --snapshots 不得为负", "--retain and --snapshots must not be negative")
+	if cfg.Retain < 0 || cfg.Bytes < 0 || cfg.Snapshots < 0 {
+		return cfg, errs.New(errs.Invalid, "--retain、--retain-bytes 与 --snapshots 不得为负", "--retain, --retain-bytes and --snapshots must not be negative")
 	}
 	text, _ := c.Flags.GetString("log-level")
 	var level slog.Level

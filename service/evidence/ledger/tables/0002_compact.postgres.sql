@@ -1,0 +1,21 @@
+-- +goose Up
+-- What is in ledger_fact moves here at the next Open, and stays empty after.
+
+-- Facts of records, packed: the number of their schema, whether the record's own rule failed, and the values by name.
+CREATE TABLE ledger_facts (
+    idx   BIGINT PRIMARY KEY, -- of the record in the log
+    facts BYTEA NOT NULL
+);
+
+-- By 48 bits of the SM3 of type, name and value of a key fact, which records that no rule has failed may have it.
+CREATE TABLE ledger_key (
+    hash BIGINT NOT NULL,
+    idx  BIGINT NOT NULL,
+    PRIMARY KEY (hash, idx)
+);
+
+-- The schemas of all facts that are kept.
+CREATE TABLE ledger_schema (
+    number BIGINT PRIMARY KEY, -- from 1
+    schema TEXT   NOT NULL     -- JSON
+);
