@@ -189,18 +189,20 @@ func officeLink(slot *ledger.Slot) string {
 
 // quotasPost changes how many places each channel has.
 func (f *front) quotasPost(w http.ResponseWriter, r *http.Request, _ pages.Page, _ *auth.Principal, _ httplabel.Pass) error {
-	return f.change(w, r, func(now int64, s *ledger.State, slot *ledger.Slot, emit ledger.Emit) *errs.Error {
-		q := slot.Quotas()
-		for c := range ledger.Channel(ledger.Channels) {
-			text := r.PostFormValue(c.String())
-			if text == "" {
-				continue
-			}
+	change := map[ledger.Channel]uint32{}
+	for c := range ledger.Channel(ledger.Channels) {
+		if text := r.PostFormValue(c.String()); text != "" {
 			n, err := strconv.ParseUint(text, 10, 32)
 			if err != nil {
 				return errs.New(errs.Invalid, "名额应为不小于 0 的整数", "places are a whole number, 0 or more").WithField("quotas")
 			}
-			q[c] = uint32(n)
+			change[c] = uint32(n)
+		}
+	}
+	return f.change(w, r, func(now int64, s *ledger.State, slot *ledger.Slot, emit ledger.Emit) *errs.Error {
+		q := slot.Quotas()
+		for c, n := range change {
+			q[c] = n
 		}
 		return s.SetQuotas(now, slot, q, emit)
 	})
@@ -225,9 +227,6 @@ func (f *front) change(w http.ResponseWriter, r *http.Request, do func(int64, *l
 	running, slot, err := f.b.slot(r.PathValue("slot"))
 	if err != nil {
 		return err
-	}
-	if err := r.ParseForm(); err != nil {
-		return errs.New(errs.Invalid, "表单无法读取", "the form cannot be read")
 	}
 	var refused *errs.Error
 	err = running.Do(r.Context(), func(now int64, s *ledger.State, emit ledger.Emit) { refused = do(now, s, slot, emit) })
