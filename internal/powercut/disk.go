@@ -185,7 +185,7 @@ func (d *Disk) onFile(c Call) error {
 		}
 	case "pwrite64":
 		h.node.writes = append(h.node.writes, write{c, c.At})
-	case "ftruncate":
+	case "ftruncate", "fallocate":
 		h.node.writes = append(h.node.writes, write{Call: c})
 	case "write":
 		if h.append {
@@ -275,6 +275,8 @@ func (n *node) content(cut int, loss Loss, r *rand.Rand) []byte {
 		case !kept:
 		case w.Name == "ftruncate":
 			data = sized(data, w.Call.At)
+		case w.Name == "fallocate":
+			data = sized(data, max(int64(len(data)), w.Call.At))
 		case loss == Some && !n.synced(w.Call, cut) && r.IntN(4) == 0:
 			data = w.torn(data, r)
 		default:

@@ -29,7 +29,7 @@ type Call struct {
 	To         string // of link and rename
 	Flags      string // of open, such as "O_RDWR|O_CREAT"
 	Data       []byte
-	At         int64 // offset of pwrite64, size of ftruncate
+	At         int64 // offset of pwrite64, size of ftruncate, length of fallocate, which begins at 0
 	Result     int64
 }
 
@@ -37,11 +37,11 @@ type Call struct {
 // t the second path, o flags, s data, n a number that is kept, and _ what is passed over.
 var shapes = map[string]string{
 	"open": "po_", "openat": "fpo_", "creat": "p_", "close": "d",
-	"write": "ds_", "pwrite64": "ds_n", "ftruncate": "dn", "fsync": "d", "fdatasync": "d",
+	"write": "ds_", "pwrite64": "ds_n", "ftruncate": "dn", "fallocate": "d__n", "fsync": "d", "fdatasync": "d",
 	"mkdir": "p_", "mkdirat": "fp_", "unlink": "p", "unlinkat": "fp_", "rmdir": "p",
 	"rename": "pt", "renameat": "fpft", "renameat2": "fpft_", "link": "pt", "linkat": "fpft_",
 	// Calls that Replay does not model, traced so that it can refuse a folder that is changed by them.
-	"lseek": "d__", "writev": "d__", "pwritev": "d___", "pwritev2": "d____", "fallocate": "d_n_", "dup": "d", "dup2": "d_", "dup3": "d__",
+	"lseek": "d__", "writev": "d__", "pwritev": "d___", "pwritev2": "d____", "dup": "d", "dup2": "d_", "dup3": "d__",
 }
 
 func known() []string {

@@ -68,7 +68,7 @@ func readCounts(text string) ([]Goroutines, error) {
 
 // countFrame reads "#	0x5e1f0a	main.leak+0x2a	/src/main.go:12".
 func countFrame(line string) (Frame, bool) {
-	parts := strings.Split(line, "\t")
+	parts := strings.FieldsFunc(line, func(r rune) bool { return r == '\t' }) // they stand in columns
 	if len(parts) < 4 {
 		return Frame{}, false
 	}
