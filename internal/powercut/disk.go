@@ -215,12 +215,13 @@ func (d *Disk) Cut(cut int, loss Loss, seed uint64, to string) error {
 		paths = append(paths, path)
 	}
 	slices.Sort(paths) // a folder comes before what is in it
+	made := map[string]bool{d.root: true}
 	for _, path := range paths {
 		n, target := found[path], filepath.Join(to, strings.TrimPrefix(path, d.root))
-		if parent := filepath.Dir(path); parent != d.root && (found[parent] == nil || !found[parent].folder) {
+		if !made[filepath.Dir(path)] {
 			continue // it is in a folder that nothing names
 		}
-		if n.folder {
+		if made[path] = n.folder; n.folder {
 			if err := os.Mkdir(target, 0o700); err != nil {
 				return err
 			}

@@ -309,6 +309,9 @@ func (l *lobby) beacon(ctx context.Context) ([]byte, error) {
 	l.mu.RLock()
 	record := l.record
 	l.mu.RUnlock()
+	if record.Count == 0 {
+		return nil, nil // there is no order to choose
+	}
 	err := l.b.host.DB.Write(ctx, sqldb.Durable, func(tx *sqldb.Tx) error {
 		return l.b.host.Box.Publish(ctx, tx, outbox.Event{Type: EventListed, Key: l.sale, Act: true, Version: 1, Grade: "L1",
 			Data: map[string]any{"sale": l.sale, "count": record.Count, "root": record.Root, "commitment": hexOf(record.Commitment[:])}})
