@@ -50,7 +50,7 @@ func (l *Log) find(ctx context.Context, q sqldb.Querier, ids []string) ([]found,
 	rows, err := sqldb.All(ctx, q, func(s sqldb.Scanner) (r row, err error) {
 		return r, s.Scan(&r.idx, &r.id, &r.data)
 	}, "SELECT e.idx, e.id, e.data FROM "+hashes(l.db.Dialect())+` AS h
-		JOIN log_id AS i ON i.hash = h.value JOIN log_entry AS e ON e.idx = i.idx ORDER BY e.idx`, string(list))
+		CROSS JOIN log_id AS i CROSS JOIN log_entry AS e WHERE i.hash = h.value AND e.idx = i.idx`, string(list)) // in this order
 	if err != nil {
 		return nil, err
 	}

@@ -104,6 +104,9 @@ func (n *Node) prepare(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := n.shortLog(ctx); err != nil {
+		return err
+	}
 	var err error
 	if n.ledger, err = ledger.Open(ctx, n.db, n.cfg.Genesis.Chain); err != nil {
 		return err
@@ -124,6 +127,23 @@ func (n *Node) prepare(ctx context.Context) error {
 	n.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	n.measure()
 	return nil
+}
+
+// shortLog has SQLite keep its write-ahead log short. A block touches pages all over the indices, so that the log, left to
+// itself, would soon take as much room as a quarter of a million records.
+func (n *Node) shortLog(ctx context.Context) error {
+	if n.db.Dialect() != sqldb.SQLite {
+		return nil
+	}
+	return n.db.Write(ctx, sqldb.Relaxed, func(tx *sqldb.Tx) error {
+		var got int64
+		for _, setting := range []string{"wal_autocheckpoint = 1000", "journal_size_limit = 4194304"} { // pages, bytes
+			if err := tx.QueryRow(ctx, "PRAGMA "+setting).Scan(&got); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // listen opens the HTTP face's port.
