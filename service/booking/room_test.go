@@ -38,7 +38,7 @@ func TestAWaitingRoom(t *testing.T) {
 	opens := time.Now().Add(3 * time.Second).Truncate(time.Second)
 	var slot booking.SlotView
 	if err := h.As("operator", auth.Operator).Do(t.Context(), client.Request{Method: "POST", Path: "/api/booking/slots", Body: map[string]any{"spot": "bay", "start": beijing.At(start.Add(13 * time.Minute)),
-		"end": beijing.At(start.Add(2 * time.Hour)), "opens": beijing.At(opens), "quotas": map[string]int{"online": 5}}}, &slot); err != nil {
+		"end": beijing.At(start.Add(2 * time.Hour)), "opens": beijing.At(opens), "quotas": map[string]int{"online": 50}}}, &slot); err != nil {
 		t.Fatal(err)
 	}
 	sale := "/api/booking/sales/" + slot.Sale

@@ -96,7 +96,7 @@ func (h *Handler) any(v any) slog.Value {
 		return slog.AnyValue(nil)
 	}
 	t := reflect.TypeOf(v)
-	if p, err := h.o.Planner.Of(t); err == nil && (t == p.Type() || t.Kind() == reflect.Pointer && t.Elem() == p.Type()) {
+	if p, err := h.o.Planner.Of(t); err == nil && !bare(v) && (t == p.Type() || t.Kind() == reflect.Pointer && t.Elem() == p.Type()) {
 		shown, err := p.Mask(v, h.o.Clearance)
 		if err != nil {
 			return typeOf(v)
@@ -115,6 +115,27 @@ func (h *Handler) any(v any) slog.Value {
 		return encoded(v)
 	}
 	return typeOf(v)
+}
+
+// bare reports whether v is an error without exported fields: one that errors.Join made, for instance, has all it says in
+// its text.
+func bare(v any) bool {
+	if _, ok := v.(error); !ok {
+		return false
+	}
+	t := reflect.TypeOf(v)
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t.Kind() != reflect.Struct {
+		return false
+	}
+	for i := range t.NumField() {
+		if t.Field(i).IsExported() {
+			return false
+		}
+	}
+	return true
 }
 
 func encoded(v any) slog.Value {

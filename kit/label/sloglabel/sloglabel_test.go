@@ -64,3 +64,12 @@ func TestTheLogsOwnClearance(t *testing.T) {
 		t.Errorf("logged: %s", out)
 	}
 }
+
+func TestJoinedErrorsSayWhatTheyAre(t *testing.T) {
+	got := lines(t, label.L2, func(l *slog.Logger) {
+		l.Error("failed", "err", errors.Join(errors.New("the disk is full"), errors.New("the folder is locked")))
+	})
+	if !strings.Contains(got, "the disk is full") || !strings.Contains(got, "the folder is locked") {
+		t.Errorf("%s", got)
+	}
+}
