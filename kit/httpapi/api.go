@@ -57,6 +57,7 @@ type API struct {
 
 	ungraded []error              // what Graded tells
 	hot      map[string]*hotRoute // by path
+	warned   warned
 }
 
 // Operation describes one operation.

@@ -320,8 +320,48 @@ func (api *API) log(r *http.Request, err error) {
 	case errs.Unavailable, errs.Timeout, errs.Full:
 		level = slog.LevelWarn
 	}
-	api.o.Log.LogAttrs(r.Context(), level, "request failed", slog.String("method", r.Method),
-		slog.String("route", r.Pattern), slog.String("kind", errs.KindOf(err).String()), slog.String("err", fmt.Sprint(err)))
+	if level == slog.LevelDebug && !api.o.Log.Enabled(r.Context(), level) {
+		return
+	}
+	attrs := []slog.Attr{slog.String("method", r.Method), slog.String("route", r.Pattern), slog.String("kind", errs.KindOf(err).String()),
+		slog.String("err", fmt.Sprint(err))}
+	if level == slog.LevelWarn { // while something is away, a crowd is refused the same
+		unsaid, ok := api.warned.allow(time.Now())
+		if !ok {
+			return
+		}
+		if unsaid > 0 {
+			attrs = append(attrs, slog.Int("unsaid", unsaid))
+		}
+	}
+	api.o.Log.LogAttrs(r.Context(), level, "request failed", attrs...)
+}
+
+// maxWarnings is how many requests a second are warned about.
+const maxWarnings = 10
+
+// warned counts warnings of a second, and those that were not given.
+type warned struct {
+	mu     sync.Mutex
+	second int64
+	given  int
+	unsaid int
+}
+
+// allow reports whether there may be another warning, and how many there were not since the last.
+func (w *warned) allow(now time.Time) (unsaid int, ok bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if second := now.Unix(); second != w.second {
+		w.second, w.given = second, 0
+	}
+	if w.given == maxWarnings {
+		w.unsaid++
+		return 0, false
+	}
+	w.given++
+	unsaid, w.unsaid = w.unsaid, 0
+	return unsaid, true
 }
 
 func traceOf(ctx context.Context) string {
