@@ -3,18 +3,18 @@ package tlog
 import (
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"slices"
+	"strconv"
 
 	"github.com/qiongdev/qiong/kit/gm"
 	"github.com/qiongdev/qiong/kit/sqldb"
 )
 
-// hashOf is by what an id is found: 48 bits of its SM3, for those of the whole would take more room than the entry. Who
+// hashOf is by what an id is found: 32 bits of its SM3, for those of the whole would take more room than the entry. Who
 // looks one up holds the entries found to the id itself.
 func hashOf(id string) int64 {
 	sum := gm.SM3([]byte(id))
-	return int64(binary.BigEndian.Uint64(sum[:]) >> 16)
+	return int64(int32(binary.BigEndian.Uint32(sum[:])))
 }
 
 // hashes returns the SQL of a list of numbers that $1 gives as JSON.
@@ -23,6 +23,18 @@ func hashes(d sqldb.Dialect) string {
 		return "(SELECT jsonb_array_elements_text($1::jsonb)::bigint AS value)"
 	}
 	return "json_each($1)"
+}
+
+// listOf returns numbers as JSON.
+func listOf(numbers []int64) string {
+	b := append(make([]byte, 0, 2+12*len(numbers)), '[')
+	for i, n := range numbers {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendInt(b, n, 10)
+	}
+	return string(append(b, ']'))
 }
 
 // found is an entry with its place.
@@ -38,10 +50,7 @@ func (l *Log) find(ctx context.Context, q sqldb.Querier, ids []string) ([]found,
 	for i, id := range ids {
 		wanted[i], asked[id] = hashOf(id), true
 	}
-	list, err := json.Marshal(wanted)
-	if err != nil {
-		return nil, err
-	}
+	slices.Sort(wanted) // neighbours share pages of the index
 	type row struct {
 		idx  int64
 		id   string
@@ -50,7 +59,7 @@ func (l *Log) find(ctx context.Context, q sqldb.Querier, ids []string) ([]found,
 	rows, err := sqldb.All(ctx, q, func(s sqldb.Scanner) (r row, err error) {
 		return r, s.Scan(&r.idx, &r.id, &r.data)
 	}, "SELECT e.idx, e.id, e.data FROM "+hashes(l.db.Dialect())+` AS h
-		CROSS JOIN log_id AS i CROSS JOIN log_entry AS e WHERE i.hash = h.value AND e.idx = i.idx`, string(list)) // in this order
+		CROSS JOIN log_id AS i CROSS JOIN log_entry AS e WHERE i.hash = h.value AND e.idx = i.idx`, listOf(wanted)) // in this order
 	if err != nil {
 		return nil, err
 	}
@@ -107,15 +116,11 @@ func (l *Log) twice(ctx context.Context, entries []Entry) (bool, error) {
 // indexIDs has the entries from an index on found by the hashes of their ids. What stands there already may stay: it is of
 // entries that are gone.
 func indexIDs(ctx context.Context, tx *sqldb.Tx, from uint64, ids []int64) error {
-	list, err := json.Marshal(ids)
-	if err != nil {
-		return err
-	}
-	each := "SELECT value, key + $2 FROM json_each($1) WHERE true"
+	each := "SELECT value, key + $2 FROM json_each($1) WHERE true ORDER BY value"
 	if tx.Dialect() == sqldb.Postgres {
-		each = "SELECT value::bigint, n - 1 + $2 FROM jsonb_array_elements_text($1::jsonb) WITH ORDINALITY AS h(value, n)"
+		each = "SELECT value::bigint, n - 1 + $2 FROM jsonb_array_elements_text($1::jsonb) WITH ORDINALITY AS h(value, n) ORDER BY 1"
 	}
-	_, err = tx.Exec(ctx, "INSERT INTO log_id (hash, idx) "+each+" ON CONFLICT DO NOTHING", string(list), int64(from))
+	_, err := tx.Exec(ctx, "INSERT INTO log_id (hash, idx) "+each+" ON CONFLICT DO NOTHING", listOf(ids), int64(from))
 	return err
 }
 

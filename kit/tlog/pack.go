@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"maps"
+	"slices"
 
 	"github.com/qiongdev/qiong/kit/beijing"
 	"github.com/qiongdev/qiong/kit/merkle"
@@ -51,27 +52,46 @@ func (s shapes) with(text []byte) shapes {
 // pack returns the packed form of an entry; nil where it stands as it is, being no record of that id, or of a shape that
 // there is no place for. A shape that is not among these is returned instead.
 func (s shapes) pack(e Entry) (packed, missing []byte) {
-	r, err := receipt.ParseRecord(e.Data)
-	if err != nil || r.ID != e.ID {
+	r := e.Record
+	if r == nil {
+		r, _ = receipt.ParseRecord(e.Data) // nil where it is none
+	}
+	if r == nil || r.ID != e.ID {
 		return nil, nil
 	}
-	shape := receipt.Record{ID: "0", Type: r.Type, Needs: r.Needs, Rule: r.Rule}
-	text, err := shape.Marshal()
-	if err != nil {
-		return nil, nil
-	}
-	number, known := s.numbers[string(text)]
-	switch {
-	case !known && len(s.numbers) >= maxShapes:
-		return nil, nil
-	case !known:
-		return nil, text
+	number := s.numberOf(r)
+	if number == 0 {
+		shape := receipt.Record{ID: "0", Type: r.Type, Needs: r.Needs, Rule: r.Rule}
+		text, err := shape.Marshal()
+		if number = s.numbers[string(text)]; err != nil || number == 0 && len(s.numbers) >= maxShapes {
+			return nil, nil
+		}
+		if number == 0 {
+			return nil, text
+		}
 	}
 	b := binary.AppendUvarint(make([]byte, 0, 48+len(r.ID)), uint64(number))
 	b = binary.AppendUvarint(b, uint64(r.Time))
 	b = binary.AppendUvarint(b, r.Batch)
 	b = append(b, r.Commitment[:]...)
 	return append(b, r.ID...), nil
+}
+
+// firstShapes are compared one by one, which is quicker than to write a shape down: most logs have no more.
+const firstShapes = 16
+
+// numberOf returns the number of a record's shape where it is one of the first; 0 otherwise.
+func (s shapes) numberOf(r *receipt.Record) int64 {
+	for number := int64(1); number <= firstShapes; number++ {
+		shape := s.records[number]
+		if shape == nil {
+			return 0
+		}
+		if shape.Type == r.Type && slices.Equal(shape.Needs, r.Needs) && (shape.Rule == nil) == (r.Rule == nil) && (r.Rule == nil || *shape.Rule == *r.Rule) {
+			return number
+		}
+	}
+	return 0
 }
 
 // unpack is the inverse of pack. known is false where the shape is not; else the entry is broken where it has no id.

@@ -30,7 +30,10 @@ func record(t testing.TB, i int) Entry {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Entry{ID: r.ID, Data: data}
+	if i%2 == 0 {
+		return Entry{ID: r.ID, Data: data}
+	}
+	return Entry{ID: r.ID, Data: data, Record: &r} // packs to the same
 }
 
 // Records are packed and are read as they were written, among entries that are none, by another process as well.
@@ -42,7 +45,7 @@ func TestRecordsArePackedAndReadAsTheyWere(t *testing.T) {
 		for i := range 40 {
 			all = append(all, record(t, i))
 		}
-		all = append(all, Entry{"r-other", all[0].Data}, Entry{"plain", []byte("no record")}, Entry{"cut", all[1].Data[:50]})
+		all = append(all, Entry{ID: "r-other", Data: all[0].Data}, Entry{ID: "plain", Data: []byte("no record")}, Entry{ID: "cut", Data: all[1].Data[:50]})
 		for i := 0; i < len(all); i += 9 {
 			if _, err := l.Append(t.Context(), time.UnixMilli(0), all[i:min(i+9, len(all))], nil); err != nil {
 				t.Fatal(err)
@@ -110,7 +113,7 @@ func TestShapesAreBounded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		packed, added := s.pack(Entry{"r", data})
+		packed, added := s.pack(Entry{ID: "r", Data: data})
 		if packed != nil || (added == nil) != (i >= maxShapes) {
 			t.Fatalf("shape %d: packed %x, added %q", i, packed, added)
 		}

@@ -2,7 +2,6 @@ package tlog
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -192,11 +191,7 @@ func (l *Log) Expire(ctx context.Context, tx *sqldb.Tx, first uint64, limit int)
 	if err != nil || len(ids) == 0 {
 		return 0, err
 	}
-	list, err := json.Marshal(ids)
-	if err != nil {
-		return 0, err
-	}
-	if _, err := tx.Exec(ctx, "DELETE FROM log_id WHERE idx <= $2 AND hash IN (SELECT value FROM "+hashes(tx.Dialect())+" AS h)", string(list), last); err != nil {
+	if _, err := tx.Exec(ctx, "DELETE FROM log_id WHERE idx <= $2 AND hash IN (SELECT value FROM "+hashes(tx.Dialect())+" AS h)", listOf(ids), last); err != nil {
 		return 0, err
 	}
 	return tx.Exec(ctx, "DELETE FROM log_entry WHERE idx <= $1", last)

@@ -33,6 +33,10 @@ func Tables() fs.FS { return sqldb.Files(tables) }
 type Entry struct {
 	ID   string // unique in the log
 	Data []byte // of the leaf; at most merkle.MaxEntry bytes
+
+	// Record is the record whose bytes Data are, where the writer has it at hand: it need not be read again. Reading a log
+	// leaves it nil.
+	Record *receipt.Record
 }
 
 // Log is a log in a database. Reads may come from many goroutines; appends stand in one line.

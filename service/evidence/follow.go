@@ -386,7 +386,7 @@ func (f *follower) entries(ctx context.Context, n *peer, c receipt.Checkpoint) (
 			if err != nil {
 				return nil, nil, fmt.Errorf("entry %d: %w", at, err)
 			}
-			entries, places = append(entries, tlog.Entry{ID: r.ID, Data: data}), append(places, place{r.ID, r.Commitment})
+			entries, places = append(entries, tlog.Entry{ID: r.ID, Data: data, Record: r}), append(places, place{r.ID, r.Commitment})
 			at++
 		}
 	}

@@ -10,7 +10,7 @@ INSERT INTO log_entry_2 (idx, id, data) SELECT idx, id, data FROM log_entry ORDE
 DROP TABLE log_entry;
 ALTER TABLE log_entry_2 RENAME TO log_entry;
 
--- By 48 bits of the SM3 of an id, which entries may have it.
+-- By 32 bits of the SM3 of an id, which entries may have it.
 CREATE TABLE log_id (
     hash BIGINT NOT NULL,
     idx  BIGINT NOT NULL,

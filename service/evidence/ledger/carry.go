@@ -245,7 +245,7 @@ func (in *importer) entries(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			chunk[i] = tlog.Entry{ID: r.ID, Data: []byte(line.Record)}
+			chunk[i] = tlog.Entry{ID: r.ID, Data: []byte(line.Record), Record: r}
 			more, err := in.facts(int64(at)+int64(i), r, line)
 			if err != nil {
 				return err

@@ -163,10 +163,10 @@ func (r *reader) take(n uint64) []byte {
 	return taken
 }
 
-// hash is by what a lookup is found: 48 bits of an SM3. Who finds holds it to the key itself.
+// hash is by what a lookup is found: 32 bits of an SM3. Who finds holds it to the key itself.
 func (at lookup) hash() int64 {
 	sum := gm.SM3([]byte(at.typ), []byte{0}, []byte(at.name), []byte{0}, at.key[:])
-	return int64(binary.BigEndian.Uint64(sum[:]) >> 16)
+	return int64(int32(binary.BigEndian.Uint32(sum[:])))
 }
 
 var (

@@ -222,7 +222,7 @@ func (s *state) believed(t *transaction) ([]Submission, error) {
 // entryOf returns the log entry of a record, for a ledger of one operator or a council alike.
 func entryOf(r *receipt.Record) (tlog.Entry, error) {
 	data, err := r.Marshal()
-	return tlog.Entry{ID: r.ID, Data: data}, err
+	return tlog.Entry{ID: r.ID, Data: data, Record: r}, err
 }
 
 // Commit implements council.Ledger.

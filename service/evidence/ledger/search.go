@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/qiongdev/qiong/kit/rule"
 	"github.com/qiongdev/qiong/kit/sqldb"
@@ -50,6 +51,7 @@ func (l *Ledger) first(ctx context.Context, kept schemas, wanted []lookup, after
 		}
 		by[h] = append(by[h], at)
 	}
+	slices.Sort(hashes) // neighbours share pages of the index
 	list, err := json.Marshal(hashes)
 	if err != nil {
 		return err

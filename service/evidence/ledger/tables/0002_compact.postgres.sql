@@ -7,7 +7,7 @@ CREATE TABLE ledger_facts (
     facts BYTEA NOT NULL
 );
 
--- By 48 bits of the SM3 of type, name and value of a key fact, which records that no rule has failed may have it.
+-- By 32 bits of the SM3 of type, name and value of a key fact, which records that no rule has failed may have it.
 CREATE TABLE ledger_key (
     hash BIGINT NOT NULL,
     idx  BIGINT NOT NULL,
