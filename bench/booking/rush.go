@@ -12,6 +12,7 @@ import (
 	"github.com/qiongdev/qiong/bench/internal/measure"
 	"github.com/qiongdev/qiong/bench/internal/proc"
 	"github.com/qiongdev/qiong/kit/client"
+	"github.com/qiongdev/qiong/kit/errs"
 	"github.com/qiongdev/qiong/tool/bench/schedule"
 )
 
@@ -40,7 +41,13 @@ func (b *bench) rushRound(ctx context.Context, q *qiong) error {
 	if err != nil {
 		return err
 	}
-	if err := visitor.Do(ctx, client.Request{Method: "POST", Path: "/api/booking/sales/" + q.sale + "/place", Body: map[string]string{}}, nil); err != nil {
+	join := func() error {
+		return visitor.Do(ctx, client.Request{Method: "POST", Path: "/api/booking/sales/" + q.sale + "/place", Body: map[string]string{}}, nil)
+	}
+	for err = join(); errs.Is(err, errs.NotFound) && ctx.Err() == nil; err = join() { // it opens a moment after the house
+		time.Sleep(50 * time.Millisecond)
+	}
+	if err != nil {
 		return fmt.Errorf("joining the room: %w", err)
 	}
 	for _, who := range []struct{ name, token, channel string }{{"the room's door", visitor.Token, "online"}, {"bookings", q.token, "agency"}} {

@@ -157,7 +157,7 @@ func (r *Report) goals(b *strings.Builder) {
 		want, verdict := "", ""
 		if g.Want > 0 {
 			sign := "≥"
-			if g.Figure == "p95" {
+			if g.Figure != "rate" {
 				sign = "≤"
 			}
 			want, verdict = fmt.Sprintf("%s %.2f", sign, g.Want), "missed"
