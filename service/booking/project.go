@@ -139,7 +139,6 @@ type row struct {
 	made            *ledger.Event // nil where it is there already
 	last            *ledger.Event
 	refund, entered int64
-	ended           bool
 }
 
 // rows takes records over. Of a booking that was made among them, only the last state is written.
@@ -319,16 +318,7 @@ func isAct(k ledger.Kind) bool {
 	return k == ledger.Booked || k == ledger.Settled || k == ledger.Ended || k == ledger.Came || k == ledger.Absent
 }
 
-// Act is what happened to a booking, as a receipt's original says it.
-type Act struct {
-	Booking string `json:"booking"`
-	Act     string `json:"act"`
-	Status  string `json:"status"`
-	Places  uint32 `json:"places,omitempty"`
-	Amount  int64  `json:"amount,omitempty"` // fen
-	At      string `json:"at"`
-}
-
+// actRow is something that happened to a booking.
 type actRow struct {
 	lsn    uint64
 	kind   ledger.Kind
@@ -354,6 +344,7 @@ func (b *Booking) original(shard uint16, lsn uint64, n ledger.Number, a actRow) 
 	return o
 }
 
+// appendAct appends an act as a receipt's original says it. Amounts are in fen; nothing in it needs escaping.
 func appendAct(out []byte, n ledger.Number, a actRow) []byte {
 	out = append(append(append(out, `{"booking":"`...), n.String()...), `","act":"`...)
 	out = append(append(append(out, a.kind.String()...), `","status":"`...), a.status.String()...)
