@@ -28,6 +28,7 @@ import (
 	"github.com/qiongdev/qiong/kit/bus"
 	"github.com/qiongdev/qiong/kit/config"
 	"github.com/qiongdev/qiong/kit/errs"
+	"github.com/qiongdev/qiong/kit/folder"
 	"github.com/qiongdev/qiong/kit/httpapi"
 	"github.com/qiongdev/qiong/kit/httpapi/idem"
 	"github.com/qiongdev/qiong/kit/keys"
@@ -148,15 +149,6 @@ func (h *House) open(ctx context.Context, cfg *config.Config) (err error) {
 	return nil
 }
 
-// syncFolder has the names in a folder survive a power cut: what a service keeps beside its database lies below one.
-func syncFolder(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
-}
-
 func (h *House) openFolder() (err error) {
 	dir := h.Config.Data
 	if err := os.MkdirAll(filepath.Join(dir, "db"), 0o700); err != nil {
@@ -222,7 +214,7 @@ func (h *House) move(ctx context.Context, s *qiong.Service, cfg any) error {
 		Meter: meter(h.telemetry.Registry, s.Name), Proofs: h.proofs, ProofOfAct: h.proofOfAct,
 		Folder: func() (string, error) {
 			dir := filepath.Join(h.Config.Data, s.Name)
-			return dir, errors.Join(os.MkdirAll(dir, 0o700), syncFolder(h.Config.Data))
+			return dir, errors.Join(os.MkdirAll(dir, 0o700), folder.Sync(h.Config.Data))
 		},
 	}
 	if host.Clearance == label.Ungraded {

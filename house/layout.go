@@ -3,6 +3,7 @@ package house
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/qiongdev/qiong/kit/errs"
+	"github.com/qiongdev/qiong/kit/folder"
 )
 
 // layout is the version of the data folder's arrangement, kept in its file of that name. A test opens every one there
@@ -38,21 +40,8 @@ func checkLayout(dir string) error {
 
 // writeLayout marks dir, synced before any database in it is: a power cut must not leave data without their mark.
 func writeLayout(dir string) error {
-	temp, err := os.CreateTemp(dir, ".layout-*")
-	if err != nil {
+	return folder.Place(filepath.Join(dir, "layout"), func(w io.Writer) error {
+		_, err := fmt.Fprintln(w, layout)
 		return err
-	}
-	defer os.Remove(temp.Name()) // no longer there once it is renamed
-	_, err = fmt.Fprintln(temp, layout)
-	if err := errors.Join(err, temp.Sync(), temp.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(temp.Name(), filepath.Join(dir, "layout")); err != nil {
-		return err
-	}
-	folder, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
+	})
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/emmansun/gmsm/sm3"
 
 	"github.com/qiongdev/qiong/kit/beijing"
+	"github.com/qiongdev/qiong/kit/folder"
 	"github.com/qiongdev/qiong/kit/sqldb"
 )
 
@@ -146,7 +147,7 @@ func (l *Log) archive(ctx context.Context, from, to uint64) (sum string, err err
 	if err := os.MkdirAll(l.o.Archive, 0o700); err != nil {
 		return "", err
 	}
-	if err := syncFolder(filepath.Dir(l.o.Archive)); err != nil { // a power cut must not take the archive's folder
+	if err := folder.Sync(filepath.Dir(l.o.Archive)); err != nil { // a power cut must not take the archive's folder
 		return "", err
 	}
 	p, err := l.Prove(ctx, from, to)
@@ -159,14 +160,14 @@ func (l *Log) archive(ctx context.Context, from, to uint64) (sum string, err err
 	}
 	name := filepath.Join(l.o.Archive, fmt.Sprintf("audit-%012d-%012d", from, to))
 	digest := sm3.New()
-	err = place(name+".ndjson", func(w io.Writer) error { return l.Export(ctx, NewNDJSON(io.MultiWriter(w, digest)), from, to) })
+	err = folder.Place(name+".ndjson", func(w io.Writer) error { return l.Export(ctx, NewNDJSON(io.MultiWriter(w, digest)), from, to) })
 	if err != nil {
 		return "", err
 	}
 	if err := l.verifyArchive(name+".ndjson", p); err != nil {
 		return "", err
 	}
-	err = place(name+".proof", func(w io.Writer) error { _, err := w.Write(proof); return err })
+	err = folder.Place(name+".proof", func(w io.Writer) error { _, err := w.Write(proof); return err })
 	return hex.EncodeToString(digest.Sum(nil)), err
 }
 
@@ -204,27 +205,4 @@ func (l *Log) Export(ctx context.Context, w Writer, from, to uint64) error {
 		}
 	}
 	return w.Flush()
-}
-
-// place puts a file in its place, whole and durably, or not at all.
-func place(path string, write func(w io.Writer) error) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".audit-*")
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(write(f), f.Sync(), f.Close()); err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return syncFolder(filepath.Dir(path))
-}
-
-func syncFolder(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }

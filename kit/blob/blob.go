@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/qiongdev/qiong/kit/errs"
+	"github.com/qiongdev/qiong/kit/folder"
 )
 
 // Store is a folder of objects. Names are the caller's own numbers, never what a person typed.
@@ -80,15 +81,7 @@ func (w *Writer) Commit(name string) error {
 		return classify(err)
 	}
 	w.f = nil
-	return syncDir(w.dir)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return classify(err)
-	}
-	return classify(errors.Join(d.Sync(), d.Close()))
+	return classify(folder.Sync(w.dir))
 }
 
 // Get opens the object called name; NotFound where there is none.

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
+
+	"github.com/qiongdev/qiong/kit/folder"
 )
 
 // FS is what a log asks of a file system. Paths are the log's own. The zero Options use the system's; kit/wal/faultfs
@@ -73,13 +75,7 @@ func (osFS) List(dir string) ([]string, error) {
 	return names, nil
 }
 
-func (osFS) SyncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
+func (osFS) SyncDir(dir string) error { return folder.Sync(dir) }
 
 func (osFS) Lock(dir string) (io.Closer, error) {
 	d, err := os.Open(dir)

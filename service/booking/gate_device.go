@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/qiongdev/qiong/kit/errs"
+	"github.com/qiongdev/qiong/kit/folder"
 	"github.com/qiongdev/qiong/kit/gm"
 	"github.com/qiongdev/qiong/service/booking/ticket"
 )
@@ -149,21 +150,13 @@ func (d *device) begin(cfg ticket.GateConfig, path string, part []byte) error {
 		err = d.file.Sync()
 	}
 	if err == nil {
-		err = syncFolder(filepath.Dir(path))
+		err = folder.Sync(filepath.Dir(path))
 	}
 	if err != nil {
 		return journalError(err)
 	}
 	d.gate, d.size = gate, int64(len(head))
 	return nil
-}
-
-func syncFolder(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }
 
 // enter lets people of a code in, all that are left where people is 0. With an error nobody enters, now or later.

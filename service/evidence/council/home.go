@@ -16,6 +16,7 @@ import (
 	"github.com/cometbft/cometbft/privval"
 
 	"github.com/qiongdev/qiong/kit/errs"
+	"github.com/qiongdev/qiong/kit/folder"
 	"github.com/qiongdev/qiong/kit/strictjson"
 )
 
@@ -102,11 +103,7 @@ func writeNew(path string, data []byte) error {
 }
 
 func syncFolder(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return unwritable(err)
-	}
-	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+	if err := folder.Sync(dir); err != nil {
 		return unwritable(err)
 	}
 	return nil

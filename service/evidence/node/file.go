@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/qiongdev/qiong/kit/errs"
+	"github.com/qiongdev/qiong/kit/folder"
 )
 
 func unwritable(err error) error {
@@ -74,11 +75,7 @@ func writeFile(path string, data []byte, place func(temp string) error) error {
 }
 
 func syncFolder(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return unwritable(err)
-	}
-	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+	if err := folder.Sync(dir); err != nil {
 		return unwritable(err)
 	}
 	return nil
