@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -156,6 +157,10 @@ func Sign(signer crypto.Signer, id, msg []byte) ([]byte, error) {
 		return nil, err
 	}
 	sig, err := signer.Sign(rand.Reader, digest, digestOnly{})
+	var said *errs.Error
+	if errors.As(err, &said) {
+		return nil, err // a module that is away, or refuses, says so itself
+	}
 	if err != nil {
 		return nil, errs.Wrap(err, errs.Internal, "SM2 签名失败", "cannot sign with SM2")
 	}

@@ -19,10 +19,19 @@ func Verify(pub *PublicKey, id, msg, sig []byte) error {
 	if err != nil {
 		return err
 	}
-	if !pub.verify(digest, sig) {
-		return errs.New(errs.Invalid, "SM2 签名验证不通过", "the SM2 signature does not verify").WithCode("gm.signature")
+	return VerifyDigest(pub, digest, sig)
+}
+
+// VerifyDigest is [Verify] for a digest made by [Digest]: for who holds what a signer gave out to what it was given.
+func VerifyDigest(pub *PublicKey, digest, sig []byte) error {
+	if len(digest) != 32 || !pub.verify(digest, sig) {
+		return mismatch()
 	}
 	return nil
+}
+
+func mismatch() error {
+	return errs.New(errs.Invalid, "SM2 签名验证不通过", "the SM2 signature does not verify").WithCode("gm.signature")
 }
 
 // Precompute makes every later [Verify] with this key about a third as long, for 148 KiB and a millisecond: for the
