@@ -2,8 +2,6 @@ package postgres
 
 import (
 	"context"
-	"fmt"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -39,7 +37,7 @@ func (db *DB) grouped(ctx context.Context, p *pool, j *job) error {
 	defer p.asking.Add(-1)
 	j.ctx, j.done = ctx, make(chan struct{})
 	select {
-	case p.jobs <- j:
+	case p.queue(j) <- j:
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-db.stop:
@@ -68,15 +66,23 @@ func (db *DB) alone(p *pool, j *job) error {
 	return classify(retry(func() error { return p.send([]*job{j}) }))
 }
 
+// queue is where j waits for those who commit its like: rows are gathered with rows, statements with statements.
+func (p *pool) queue(j *job) chan *job {
+	if j.sql != "" {
+		return p.statements
+	}
+	return p.rows
+}
+
 // group commits what callers hand in, all that wait at a time.
-func (db *DB) group(p *pool) {
+func (db *DB) group(p *pool, jobs chan *job) {
 	group := make([]*job, 0, maxGroup)
 	for {
 		select {
-		case j := <-p.jobs:
-			group = p.gather(group[:0], j)
+		case j := <-jobs:
+			group = gather(group[:0], jobs, j)
 		case <-db.stop:
-			if group = p.gather(group[:0]); len(group) == 0 {
+			if group = gather(group[:0], jobs); len(group) == 0 {
 				return
 			}
 		}
@@ -88,7 +94,7 @@ func (db *DB) group(p *pool) {
 }
 
 // gather returns the first jobs and those that wait already, without those whose callers have left.
-func (p *pool) gather(group []*job, first ...*job) []*job {
+func gather(group []*job, jobs chan *job, first ...*job) []*job {
 	add := func(j *job) {
 		if j.err = j.ctx.Err(); j.err != nil {
 			close(j.done)
@@ -101,7 +107,7 @@ func (p *pool) gather(group []*job, first ...*job) []*job {
 	}
 	for len(group) < maxGroup {
 		select {
-		case j := <-p.jobs:
+		case j := <-jobs:
 			add(j)
 		default:
 			return group
@@ -133,96 +139,17 @@ func (db *DB) commit(p *pool, group []*job) {
 	}
 }
 
-// send writes what all jobs ask for in one round trip and one implicit transaction: the rows by one statement a table,
-// then the statements in the order they came.
+// send writes what all jobs of a group ask for, in one round trip and one implicit transaction.
 func (p *pool) send(group []*job) error {
-	batch := &pgx.Batch{}
-	for _, t := range columns(group) {
-		batch.Queue(t.sql(), t.args()...)
+	if group[0].sql == "" {
+		return p.insert(group)
 	}
+	batch := &pgx.Batch{}
 	for _, j := range group {
-		if j.sql != "" {
-			batch.Queue(j.sql, j.args...).Exec(func(tag pgconn.CommandTag) error {
-				j.affected = tag.RowsAffected()
-				return nil
-			})
-		}
+		batch.Queue(j.sql, j.args...).Exec(func(tag pgconn.CommandTag) error {
+			j.affected = tag.RowsAffected()
+			return nil
+		})
 	}
 	return p.SendBatch(context.Background(), batch).Close()
-}
-
-// table gathers the rows of one insert statement, column by column.
-type table struct {
-	into *sqldb.Into
-	cols []column
-}
-
-// columns sorts the rows by table, keeping the order in which tables first appear.
-func columns(group []*job) []*table {
-	var order []*table
-	byInto := map[*sqldb.Into]*table{}
-	for _, j := range group {
-		for _, r := range j.rows {
-			t := byInto[r.Into]
-			if t == nil {
-				t = &table{into: r.Into, cols: make([]column, len(r.Values))}
-				byInto[r.Into] = t
-				order = append(order, t)
-			}
-			for i, v := range r.Values {
-				t.cols[i].add(v)
-			}
-		}
-	}
-	return order
-}
-
-func (t *table) sql() string {
-	args := make([]string, len(t.cols))
-	for i := range t.cols {
-		args[i] = fmt.Sprintf("$%d::%s", i+1, t.cols[i].kind)
-	}
-	return fmt.Sprintf("INSERT INTO %s (%s) SELECT * FROM unnest(%s)",
-		t.into.Table, strings.Join(t.into.Columns, ", "), strings.Join(args, ", "))
-}
-
-func (t *table) args() []any {
-	args := make([]any, len(t.cols))
-	for i := range t.cols {
-		args[i] = t.cols[i].values()
-	}
-	return args
-}
-
-// column is an array of one of the types rows may hold.
-type column struct {
-	kind  string
-	ints  []int64
-	texts []string
-	bytes [][]byte
-}
-
-func (c *column) add(v any) {
-	switch v := v.(type) {
-	case int64:
-		c.kind, c.ints = "int8[]", append(c.ints, v)
-	case int:
-		c.kind, c.ints = "int8[]", append(c.ints, int64(v))
-	case string:
-		c.kind, c.texts = "text[]", append(c.texts, v)
-	case []byte:
-		c.kind, c.bytes = "bytea[]", append(c.bytes, v)
-	default:
-		panic(fmt.Sprintf("postgres: a row holds a %T", v))
-	}
-}
-
-func (c *column) values() any {
-	switch c.kind {
-	case "int8[]":
-		return c.ints
-	case "text[]":
-		return c.texts
-	}
-	return c.bytes
 }

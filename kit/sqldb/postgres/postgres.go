@@ -54,9 +54,11 @@ type DB struct {
 // pool is connections that commit with one durability, and what is to be committed in groups.
 type pool struct {
 	*pgxpool.Pool
-	jobs   chan *job
-	asking atomic.Int64 // callers with a job under way
-	alone  int64        // up to so many of them commit by themselves
+	rows       chan *job
+	statements chan *job
+	asking     atomic.Int64 // callers with a job under way
+	alone      int64        // up to so many of them commit by themselves
+	tables     sync.Map     // of *sync.Pool by *sqldb.Into: tables that have been sent
 }
 
 var _ sqldb.DB = (*DB)(nil)
@@ -74,7 +76,8 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	}
 	for _, p := range []*pool{db.durable, db.relaxed} {
 		for range groupings {
-			db.workers.Go(func() { db.group(p) })
+			db.workers.Go(func() { db.group(p, p.rows) })
+			db.workers.Go(func() { db.group(p, p.statements) })
 		}
 	}
 	if db.lock != nil {
@@ -113,7 +116,7 @@ func connect(ctx context.Context, o Options, syncCommit string) (*pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	made := &pool{Pool: p, jobs: make(chan *job, 4*maxGroup)}
+	made := &pool{Pool: p, rows: make(chan *job, 4*maxGroup), statements: make(chan *job, 4*maxGroup)}
 	if syncCommit == "on" {
 		made.alone = int64(o.Conns)
 	}
