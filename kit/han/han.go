@@ -54,7 +54,7 @@ func CheckName(s string) []Finding { return Check(s, Name) }
 // Check returns what it finds in s under p, in the order of the text; nil where there is nothing to say. Each kind of
 // finding is reported where it first occurs, so that hostile text cannot make the answer long.
 func Check(s string, p Policy) []Finding {
-	c := checker{policy: p, seen: map[string]bool{}}
+	c := checker{policy: p}
 	length, previous := 0, rune(-1)
 	for offset := 0; offset < len(s); length++ {
 		r, size := utf8.DecodeRuneInString(s[offset:])
@@ -80,10 +80,6 @@ func Check(s string, p Policy) []Finding {
 // CheckRune returns what p has against the code point r after previous, which is -1 at the beginning; for texts too long
 // for one string. The finding has no offset, and what concerns a text as a whole is left out.
 func (p Policy) CheckRune(r, previous rune) (Finding, bool) {
-	common := r >= ' ' && r < 0x7F || r >= 0x4E00 && r < 0xA000
-	if common && !p.Person && p.Scripts == 0 {
-		return Finding{}, false
-	}
 	rule := p.rule(r, previous)
 	if rule == nil {
 		return Finding{}, false
@@ -100,6 +96,9 @@ type checker struct {
 func (c *checker) add(offset int, r rune, rule *rule) {
 	if c.seen[rule.code] {
 		return
+	}
+	if c.seen == nil {
+		c.seen = map[string]bool{}
 	}
 	c.seen[rule.code] = true
 	c.findings = append(c.findings, rule.at(offset, r))
@@ -139,6 +138,9 @@ func Error(findings []Finding, field string) error {
 
 // rule returns what p has against r after previous, or nil.
 func (p Policy) rule(r, previous rune) *rule {
+	if isPlain(r) {
+		return p.nameRule(r, previous)
+	}
 	switch {
 	case r == '\t' || r == '\n' || r == '\r':
 		if p.Lines {
@@ -168,6 +170,17 @@ func (p Policy) rule(r, previous rune) *rule {
 		return replacement
 	case unicode.Is(compatibility, r):
 		return compatibilityForm
+	}
+	return p.nameRule(r, previous)
+}
+
+// isPlain reports whether r is one of those that most text is made of, and that nothing but a name's alphabet can be
+// against.
+func isPlain(r rune) bool { return r >= ' ' && r < 0x7F || r >= 0x4E00 && r < 0xA000 }
+
+// nameRule returns what the alphabet of a name has against r.
+func (p Policy) nameRule(r, previous rune) *rule {
+	switch {
 	case p.Person:
 		return p.personRule(r, previous)
 	case p.Scripts != 0 && !strings.ContainsRune(p.Also, r):

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/qiongdev/qiong/kit/errs"
@@ -161,4 +162,17 @@ func FuzzCheck(f *testing.F) {
 			t.Fatalf("Check(%q) accepts it", s)
 		}
 	})
+}
+
+// The short cut for what most text is made of passes over no rule.
+func TestPlainTextHasOnlyTheRulesOfNames(t *testing.T) {
+	for r := range rune(unicode.MaxRune + 1) {
+		if !isPlain(r) {
+			continue
+		}
+		if unicode.Is(unicode.Cc, r) || unicode.Is(bidi, r) || unicode.Is(selectors, r) || unicode.Is(hidden, r) ||
+			unicode.Is(unicode.Co, r) || unicode.Is(compatibility, r) || isNoncharacter(r) {
+			t.Errorf("%U has a rule of its own", r)
+		}
+	}
 }

@@ -208,6 +208,11 @@ func New(d *Definition, id string, input json.RawMessage, now int64) *Instance {
 	if d.Deadline > 0 {
 		in.Deadline = now + d.Deadline.Milliseconds()
 	}
+	n := 0
+	for _, stage := range d.Stages {
+		n += len(stage)
+	}
+	in.Steps = make([]StepState, 0, n)
 	for _, stage := range d.Stages {
 		for _, s := range stage {
 			in.Steps = append(in.Steps, StepState{Name: s.Name})
