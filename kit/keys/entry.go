@@ -195,6 +195,10 @@ func random(n int) []byte {
 }
 
 func otherKind(name, kind string) error {
+	if kind == kindPublic {
+		return errs.Newf(errs.Conflict, "密钥环中只有 %[1]s 的公钥", "of %[1]s the ring has the public key alone", name).
+			WithHint("私钥若在签名进程中，请配置其套接字", "where a signer has the private key, configure its socket")
+	}
 	return errs.Newf(errs.Conflict, "密钥 %[1]s 已存在，类型为 %[2]s，不能另作他用",
 		"the key %[1]s exists and is of kind %[2]s; it cannot serve another use", name, kind)
 }

@@ -35,6 +35,9 @@ type Options struct {
 
 	// ReadOnly forbids to create or change anything.
 	ReadOnly bool
+
+	// Elsewhere has signers whose private keys the ring does not have. A name that it knows is made in the ring no more.
+	Elsewhere Elsewhere
 }
 
 // Ring is a set of named keys in a folder. It is safe for concurrent use, also by several processes: of two that create
@@ -50,6 +53,8 @@ type Ring struct {
 	readOnly bool
 	sealer   *gm.Sealer
 
+	elsewhere Elsewhere // nil: all is in the ring
+
 	mu      sync.Mutex
 	entries map[string]entry
 }
@@ -57,7 +62,7 @@ type Ring struct {
 // Open opens the ring in dir, creating the folder where it may, and reads every key in it, so that damage is found now
 // and not at midnight. Errors name the file and what to do.
 func Open(dir string, opt Options) (*Ring, error) {
-	r := &Ring{dir: dir, master: opt.MasterFile, readOnly: opt.ReadOnly, entries: map[string]entry{}}
+	r := &Ring{dir: dir, master: opt.MasterFile, readOnly: opt.ReadOnly, elsewhere: opt.Elsewhere, entries: map[string]entry{}}
 	if !opt.ReadOnly {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, storage(err, dir)
@@ -92,31 +97,38 @@ func Open(dir string, opt Options) (*Ring, error) {
 	return r, nil
 }
 
-// Key is an SM2 key of the ring. It is a crypto.Signer over SM2 digests, for gm.Sign.
+// Key is an SM2 key of the ring, or one [Elsewhere] whose public half it has. It is a crypto.Signer over SM2 digests, for
+// gm.Sign.
 type Key struct {
-	name string
-	key  *gm.PrivateKey
+	name   string
+	public *gm.PublicKey
+	signer crypto.Signer
 }
 
 // Name returns the key's name in the ring.
 func (k *Key) Name() string { return k.name }
 
 // Public returns the *gm.PublicKey.
-func (k *Key) Public() crypto.PublicKey { return k.key.Public() }
+func (k *Key) Public() crypto.PublicKey { return k.public }
 
 // PublicKey returns the public half.
-func (k *Key) PublicKey() *gm.PublicKey { return k.key.PublicKey() }
+func (k *Key) PublicKey() *gm.PublicKey { return k.public }
 
 // KeyID returns gm.KeyID of the public half.
-func (k *Key) KeyID() string { return gm.KeyID(k.key.PublicKey()) }
+func (k *Key) KeyID() string { return gm.KeyID(k.public) }
 
 // Sign signs an SM2 digest, as gm.PrivateKey does.
 func (k *Key) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	return k.key.Sign(random, digest, opts)
+	return k.signer.Sign(random, digest, opts)
 }
 
-// Signer returns the SM2 key called name, created on first use.
+// Signer returns the SM2 key called name: of the ring, or elsewhere; where neither has it, it is created in the ring.
 func (r *Ring) Signer(name string) (*Key, error) {
+	if r.elsewhere != nil {
+		if k, err := r.away(name); k != nil || err != nil {
+			return k, err
+		}
+	}
 	e, err := r.get(name, kindSigner, func() (entry, error) {
 		key, err := gm.GenerateKey()
 		if err != nil {
@@ -127,7 +139,7 @@ func (r *Ring) Signer(name string) (*Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Key{name: name, key: e.private}, nil
+	return &Key{name, e.public, e.private}, nil
 }
 
 // Sealer returns the SM4-GCM sealer called name, its key created on first use.
