@@ -26,6 +26,7 @@ import (
 	"github.com/qiongdev/qiong/tool/label"
 	"github.com/qiongdev/qiong/tool/leak"
 	"github.com/qiongdev/qiong/tool/receipt"
+	"github.com/qiongdev/qiong/tool/signer"
 	"github.com/qiongdev/qiong/tool/token"
 )
 
@@ -43,6 +44,7 @@ var tools = []*qiong.Tool{
 	apply.Tool,
 	token.Tool,
 	keys.Tool,
+	signer.Tool,
 	label.Tool,
 	leak.Tool,
 	han.Tool,
