@@ -44,6 +44,8 @@ var (
 	ErrNoRows = errors.New("no rows")
 	// ErrUnique is returned where a row breaks a primary key or unique index.
 	ErrUnique = errors.New("unique constraint")
+	// ErrMissed is returned where an Update did not change exactly one row.
+	ErrMissed = errors.New("not exactly one row was changed")
 )
 
 // Scanner is the current row of a query.
@@ -74,7 +76,8 @@ type DB interface {
 	// Append inserts the rows of one caller in one transaction, durably, grouped with those of others.
 	Append(ctx context.Context, rows ...Insert) error
 	// Exec runs one statement in one transaction, grouped with those of others, and returns how many rows it changed.
-	// Single statements of many callers cost a fraction of as many closures.
+	// Single statements of many callers cost a fraction of as many closures. The statement is constant text, which stays
+	// prepared.
 	Exec(ctx context.Context, d Durability, sql string, args ...any) (affected int64, err error)
 	// Migrate brings the tables of the named set up to date with its numbered SQL files. Files named *.sqlite.sql and
 	// *.postgres.sql are used by that engine alone.
@@ -102,6 +105,10 @@ type Conn interface {
 	// Insert inserts rows in the order given. The engine may hold them back until something must be answered, so an
 	// error, such as ErrUnique, may be that of a later statement or of Write itself.
 	Insert(ctx context.Context, rows ...Insert) error
+	// Update runs a statement that must change exactly one row; otherwise it fails with ErrMissed, and the transaction with
+	// it. As with Insert, that may be the error of a later statement or of Write itself; updates held back come after rows
+	// held back.
+	Update(ctx context.Context, sql string, args ...any) error
 }
 
 // Tx is the transaction a closure runs in.

@@ -273,7 +273,7 @@ func (dr *driver) local(ctx context.Context, a saga.Action) bool {
 		next = dr.in.Clone()
 		notice = saga.Take(d, next, a.Step.Name, a.Op, answer, now)
 		next.Rev, next.Updated = next.Rev+1, max(next.Updated, now)
-		return dr.e.save(ctx, tx, d, next, held, dr.life)
+		return tx.Update(ctx, update, updated(d, next, held, dr.life)...)
 	})
 	if err != nil {
 		dr.e.Log.Warn("a local step failed", "saga", dr.in.ID, "step", a.Step.Name, "err", err)

@@ -82,13 +82,18 @@ func updated(d *saga.Definition, in *saga.Instance, nextAt, life int64) []any {
 	return []any{string(in.Status), ended, encode(in), stuck, parked, in.Rev, life, nextAt, in.Updated, in.ID, in.Rev - 1}
 }
 
-// save writes in within a transaction that holds more.
-func (e *Engine) save(ctx context.Context, tx *sqldb.Tx, d *saga.Definition, in *saga.Instance, nextAt, life int64) error {
-	n, err := tx.Exec(ctx, update, updated(d, in, nextAt, life)...)
-	if err != nil || n == 1 {
-		return err
+// saveWith writes in within a transaction, together with what f writes.
+func (e *Engine) saveWith(ctx context.Context, how sqldb.Durability, d *saga.Definition, in *saga.Instance, nextAt, life int64, f func(tx *sqldb.Tx) error) error {
+	err := e.DB.Write(ctx, how, func(tx *sqldb.Tx) error {
+		if err := tx.Update(ctx, update, updated(d, in, nextAt, life)...); err != nil {
+			return err
+		}
+		return f(tx)
+	})
+	if errors.Is(err, sqldb.ErrMissed) {
+		return missed(ctx, e.DB, in, life)
 	}
-	return missed(ctx, tx, in, life)
+	return err
 }
 
 // saveAlone writes in where nothing else has to commit with it, which is far cheaper.

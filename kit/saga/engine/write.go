@@ -120,13 +120,13 @@ func (dr *driver) store(ctx context.Context, how sqldb.Durability, notices []sag
 	if end := dr.in.Status.Ended() && dr.kind.End != nil; !noticed && !end {
 		return dr.e.saveAlone(ctx, how, dr.kind.Definition, dr.in, nextAt, dr.life)
 	}
-	return dr.e.DB.Write(ctx, how, func(tx *sqldb.Tx) error { return dr.tx(ctx, tx, notices, nextAt) })
+	return dr.e.saveWith(ctx, how, dr.kind.Definition, dr.in, nextAt, dr.life, func(tx *sqldb.Tx) error {
+		return dr.tell(ctx, tx, notices)
+	})
 }
 
-func (dr *driver) tx(ctx context.Context, tx *sqldb.Tx, notices []saga.Notice, nextAt int64) error {
-	if err := dr.e.save(ctx, tx, dr.kind.Definition, dr.in, nextAt, dr.life); err != nil {
-		return err
-	}
+// tell has those write who want to write with the instance.
+func (dr *driver) tell(ctx context.Context, tx *sqldb.Tx, notices []saga.Notice) error {
 	for _, n := range notices {
 		if dr.e.Noticed == nil {
 			break

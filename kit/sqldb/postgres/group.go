@@ -3,9 +3,6 @@ package postgres
 import (
 	"context"
 
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
-
 	"github.com/qiongdev/qiong/kit/sqldb"
 )
 
@@ -14,15 +11,20 @@ const (
 	groupings = 2   // one gathers while the other waits for its commit
 )
 
-// job is one caller's share of a group: rows to insert, or one statement.
+// job is one caller's share of a group: rows to insert, then statements.
 type job struct {
-	ctx      context.Context
-	rows     []sqldb.Insert
-	sql      string
-	args     []any
-	affected int64
-	err      error
-	done     chan struct{}
+	ctx        context.Context
+	rows       []sqldb.Insert
+	statements []statement
+	affected   int64 // by the last statement
+	err        error
+	done       chan struct{}
+}
+
+// statement is constant text, which every connection keeps prepared, and its arguments.
+type statement struct {
+	sql  string
+	args []any
 }
 
 // grouped hands j to those who commit for p, and waits for the commit.
@@ -37,7 +39,7 @@ func (db *DB) grouped(ctx context.Context, p *pool, j *job) error {
 	defer p.asking.Add(-1)
 	j.ctx, j.done = ctx, make(chan struct{})
 	select {
-	case p.queue(j) <- j:
+	case p.jobs <- j:
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-db.stop:
@@ -66,23 +68,15 @@ func (db *DB) alone(p *pool, j *job) error {
 	return classify(retry(func() error { return p.send([]*job{j}) }))
 }
 
-// queue is where j waits for those who commit its like: rows are gathered with rows, statements with statements.
-func (p *pool) queue(j *job) chan *job {
-	if j.sql != "" {
-		return p.statements
-	}
-	return p.rows
-}
-
 // group commits what callers hand in, all that wait at a time.
-func (db *DB) group(p *pool, jobs chan *job) {
+func (db *DB) group(p *pool) {
 	group := make([]*job, 0, maxGroup)
 	for {
 		select {
-		case j := <-jobs:
-			group = gather(group[:0], jobs, j)
+		case j := <-p.jobs:
+			group = p.gather(group[:0], j)
 		case <-db.stop:
-			if group = gather(group[:0], jobs); len(group) == 0 {
+			if group = p.gather(group[:0]); len(group) == 0 {
 				return
 			}
 		}
@@ -94,7 +88,7 @@ func (db *DB) group(p *pool, jobs chan *job) {
 }
 
 // gather returns the first jobs and those that wait already, without those whose callers have left.
-func gather(group []*job, jobs chan *job, first ...*job) []*job {
+func (p *pool) gather(group []*job, first ...*job) []*job {
 	add := func(j *job) {
 		if j.err = j.ctx.Err(); j.err != nil {
 			close(j.done)
@@ -107,7 +101,7 @@ func gather(group []*job, jobs chan *job, first ...*job) []*job {
 	}
 	for len(group) < maxGroup {
 		select {
-		case j := <-jobs:
+		case j := <-p.jobs:
 			add(j)
 		default:
 			return group
@@ -137,19 +131,4 @@ func (db *DB) commit(p *pool, group []*job) {
 		db.commits.Add(1)
 		j.err = classify(retry(func() error { return p.send([]*job{j}) }))
 	}
-}
-
-// send writes what all jobs of a group ask for, in one round trip and one implicit transaction.
-func (p *pool) send(group []*job) error {
-	if group[0].sql == "" {
-		return p.insert(group)
-	}
-	batch := &pgx.Batch{}
-	for _, j := range group {
-		batch.Queue(j.sql, j.args...).Exec(func(tag pgconn.CommandTag) error {
-			j.affected = tag.RowsAffected()
-			return nil
-		})
-	}
-	return p.SendBatch(context.Background(), batch).Close()
 }

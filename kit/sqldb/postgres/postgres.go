@@ -2,8 +2,8 @@
 // server, or on one that speaks its protocol (openGauss, Kingbase).
 //
 // What costs there is the round trip, not the statement. So whatever needs no answer on the way (appended rows, single
-// statements, closures that only insert) is gathered and sent by many callers at once, in one transaction; rows go in by
-// unnest, one statement a table. A closure that reads or updates has a transaction of its own, which begins with its
+// statements, closures that only insert and update) is gathered and sent by many callers at once, in one transaction; rows go in by
+// unnest, one statement a table. A closure that reads has a transaction of its own, which begins with its
 // first statement, in the same round trip.
 package postgres
 
@@ -54,11 +54,10 @@ type DB struct {
 // pool is connections that commit with one durability, and what is to be committed in groups.
 type pool struct {
 	*pgxpool.Pool
-	rows       chan *job
-	statements chan *job
-	asking     atomic.Int64 // callers with a job under way
-	alone      int64        // up to so many of them commit by themselves
-	tables     sync.Map     // of *sync.Pool by *sqldb.Into: tables that have been sent
+	jobs   chan *job
+	asking atomic.Int64 // callers with a job under way
+	alone  int64        // up to so many of them commit by themselves
+	tables sync.Map     // of *sync.Pool by *sqldb.Into: tables that have been sent
 }
 
 var _ sqldb.DB = (*DB)(nil)
@@ -76,8 +75,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	}
 	for _, p := range []*pool{db.durable, db.relaxed} {
 		for range groupings {
-			db.workers.Go(func() { db.group(p, p.rows) })
-			db.workers.Go(func() { db.group(p, p.statements) })
+			db.workers.Go(func() { db.group(p) })
 		}
 	}
 	if db.lock != nil {
@@ -116,7 +114,7 @@ func connect(ctx context.Context, o Options, syncCommit string) (*pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	made := &pool{Pool: p, rows: make(chan *job, 4*maxGroup), statements: make(chan *job, 4*maxGroup)}
+	made := &pool{Pool: p, jobs: make(chan *job, 4*maxGroup)}
 	if syncCommit == "on" {
 		made.alone = int64(o.Conns)
 	}
@@ -165,7 +163,7 @@ func (db *DB) Append(ctx context.Context, rows ...sqldb.Insert) error {
 func (db *DB) Exec(ctx context.Context, d sqldb.Durability, query string, args ...any) (int64, error) {
 	db.waiting.Add(1)
 	defer db.waiting.Add(-1)
-	j := &job{sql: query, args: args}
+	j := &job{statements: []statement{{query, args}}}
 	err := db.count(db.grouped(ctx, db.of(d), j))
 	return j.affected, err
 }
@@ -279,7 +277,7 @@ func classify(err error) error {
 	var connect *pgconn.ConnectError
 	var network *net.OpError
 	switch {
-	case err == nil || errors.As(err, &known) || errors.Is(err, sqldb.ErrUnique):
+	case err == nil || errors.As(err, &known) || errors.Is(err, sqldb.ErrUnique) || errors.Is(err, sqldb.ErrMissed):
 		return err
 	case errors.Is(err, pgx.ErrNoRows):
 		return sqldb.ErrNoRows
@@ -291,6 +289,8 @@ func classify(err error) error {
 	switch {
 	case e.Code == "23505":
 		return fmt.Errorf("%w: %w", sqldb.ErrUnique, err)
+	case e.Code == missed:
+		return fmt.Errorf("%w: %w", sqldb.ErrMissed, err)
 	case e.Code == "53100":
 		return errs.Wrap(err, errs.Full, "存储空间不足，数据未写入", "no storage left; nothing was written").
 			WithHint("请清理磁盘或扩容后重试", "free or add disk space, then try again")

@@ -1,43 +1,17 @@
 package postgres
 
 import (
-	"context"
 	"encoding/binary"
 	"fmt"
 	"strings"
 	"sync"
 
-	"github.com/jackc/pgx/v5/pgconn"
-
 	"github.com/qiongdev/qiong/kit/sqldb"
 )
 
-// insert writes the rows of all jobs in one round trip and one implicit transaction, by one statement a table, each
-// column an array. The arrays are laid out here as the server wants them: pgx would walk every value by reflection and
-// grow its buffers value by value, which at thousands of rows a second is most of what a program allocates.
-func (p *pool) insert(group []*job) error {
-	ctx := context.Background()
-	conn, err := p.Acquire(ctx)
-	if err != nil {
-		return err
-	}
-	defer conn.Release()
-	tables := p.columns(group)
-	defer p.put(tables)
-	batch := &pgconn.Batch{}
-	for _, t := range tables {
-		statement, err := conn.Conn().Prepare(ctx, t.sql, t.sql) // asks the server once a connection
-		if err != nil {
-			return err
-		}
-		batch.ExecStatement(statement, t.arrays(), binaryFormat, nil)
-	}
-	return conn.Conn().PgConn().ExecBatch(ctx, batch).Close()
-}
-
-var binaryFormat = []int16{1} // of every parameter
-
-// table gathers the rows of one insert statement, column by column.
+// table gathers the rows of one insert statement, column by column. Columns are laid out here as the server wants them:
+// pgx would walk every value by reflection and grow its buffers value by value, which at thousands of rows a second is
+// most of what a program allocates.
 type table struct {
 	into *sqldb.Into
 	sql  string

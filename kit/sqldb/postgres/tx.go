@@ -12,7 +12,8 @@ import (
 )
 
 // tx is the transaction of a closure. It begins with the first statement that must be answered, in the same round trip.
-// Rows to insert are held back until then, or until the commit; a closure that does nothing else is committed in a group.
+// Rows to insert and updates of one row are held back until then, or until the commit; a closure that does nothing else is
+// committed in a group.
 //
 // The caller's context bounds the wait for a connection, and nothing after it: a commit that was under way would leave
 // nobody knowing, and a context that can be cancelled costs a goroutine a statement.
@@ -20,15 +21,21 @@ type tx struct {
 	db   *DB
 	pool *pool
 	ctx  context.Context
-	conn *pgxpool.Conn  // nil until begun
-	held []sqldb.Insert // not sent yet
+	conn *pgxpool.Conn // nil until begun
+	held job           // not sent yet
 }
 
 var errRolledBack = errors.New("the transaction had failed before its commit")
 
 // Insert implements sqldb.Conn.
 func (t *tx) Insert(_ context.Context, rows ...sqldb.Insert) error {
-	t.held = append(t.held, rows...)
+	t.held.rows = append(t.held.rows, rows...)
+	return nil
+}
+
+// Update implements sqldb.Conn.
+func (t *tx) Update(_ context.Context, query string, args ...any) error {
+	t.held.statements = append(t.held.statements, statement{exactlyOne(query), args})
 	return nil
 }
 
@@ -83,10 +90,13 @@ func (t *tx) send(query string, args []any) (pgx.BatchResults, error) {
 		t.conn = conn
 		batch.Queue("begin")
 	}
-	for _, r := range t.held {
+	for _, r := range t.held.rows {
 		batch.Queue(r.Into.SQL(), r.Values...)
 	}
-	t.held = nil
+	for _, s := range t.held.statements {
+		batch.Queue(s.sql, s.args...)
+	}
+	t.held = job{}
 	before := batch.Len()
 	batch.Queue(query, args...)
 	answers := t.conn.SendBatch(context.WithoutCancel(t.ctx), batch)
@@ -102,10 +112,10 @@ func (t *tx) send(query string, args []any) (pgx.BatchResults, error) {
 // commit sends what is held back, and the commit with it.
 func (t *tx) commit() error {
 	if t.conn == nil {
-		if len(t.held) == 0 {
+		if len(t.held.rows) == 0 && len(t.held.statements) == 0 {
 			return nil
 		}
-		return t.db.grouped(context.WithoutCancel(t.ctx), t.pool, &job{rows: t.held})
+		return t.db.grouped(context.WithoutCancel(t.ctx), t.pool, &t.held)
 	}
 	tag, err := t.exec("commit", nil)
 	if err != nil {

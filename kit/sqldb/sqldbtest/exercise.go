@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 
@@ -100,6 +101,75 @@ func Exercise(t *testing.T, open func(t *testing.T) sqldb.DB) {
 		cancel()
 		if err := db.Write(gone, sqldb.Durable, func(*sqldb.Tx) error { return nil }); !errors.Is(err, context.Canceled) {
 			t.Errorf("write of a caller who left: %v", err)
+		}
+	})
+
+	t.Run("an update changes exactly one row, or the transaction nothing", func(t *testing.T) {
+		db := start(t)
+		if err := db.Append(ctx, thing.Row(int64(1), "a", []byte{1}), thing.Row(int64(2), "b", []byte{1})); err != nil {
+			t.Fatal(err)
+		}
+		const rename = "UPDATE thing SET name = $1 WHERE body = $2 AND name <> $1"
+		named := func(id int64) string {
+			t.Helper()
+			name, err := sqldb.Value[string](ctx, db, "SELECT name FROM thing WHERE id = $1", id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return name
+		}
+		for what, body := range map[string][]byte{"no row": {9}, "two rows": {1}} {
+			err := db.Write(ctx, sqldb.Durable, func(tx *sqldb.Tx) error {
+				return errors.Join(tx.Insert(ctx, thing.Row(int64(3), "c", []byte{3})), tx.Update(ctx, rename, "z", body))
+			})
+			if !errors.Is(err, sqldb.ErrMissed) || named(1) != "a" || named(2) != "b" || count(t, db) != 2 {
+				t.Errorf("%s: %v, and there are %d rows, %s and %s", what, err, count(t, db), named(1), named(2))
+			}
+		}
+		err := db.Write(ctx, sqldb.Durable, func(tx *sqldb.Tx) error {
+			if err := errors.Join(tx.Insert(ctx, thing.Row(int64(3), "c", []byte{3})), tx.Update(ctx, rename, "d", []byte{3})); err != nil {
+				return err
+			}
+			name, err := sqldb.Value[string](ctx, tx, "SELECT name FROM thing WHERE id = 3")
+			if err != nil || name != "d" {
+				t.Errorf("the closure reads %q after its own update, %v", name, err)
+			}
+			return tx.Update(ctx, rename, "e", []byte{3})
+		})
+		if err != nil || named(3) != "e" {
+			t.Errorf("%v, and the row is named %s", err, named(3))
+		}
+	})
+
+	t.Run("of many updates of one revision one wins", func(t *testing.T) {
+		db := start(t)
+		if err := db.Append(ctx, thing.Row(int64(1), "0", []byte{})); err != nil {
+			t.Fatal(err)
+		}
+		const callers, revisions = 40, 5
+		var won, missed atomic.Int64
+		var wg sync.WaitGroup
+		for c := range callers {
+			wg.Go(func() {
+				for rev := 0; rev < revisions; rev++ {
+					err := db.Write(ctx, sqldb.Durable, func(tx *sqldb.Tx) error {
+						err := tx.Insert(ctx, thing.Row(int64(100+c*revisions+rev), "of "+fmt.Sprint(rev), []byte{}))
+						return errors.Join(err, tx.Update(ctx, "UPDATE thing SET name = $1 WHERE id = 1 AND name = $2", fmt.Sprint(rev+1), fmt.Sprint(rev)))
+					})
+					switch {
+					case err == nil:
+						won.Add(1)
+					case errors.Is(err, sqldb.ErrMissed):
+						missed.Add(1)
+					default:
+						t.Error(err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		if n := count(t, db); won.Load() != revisions || missed.Load() != callers*revisions-revisions || n != 1+revisions {
+			t.Errorf("%d won, %d missed, %d rows", won.Load(), missed.Load(), n)
 		}
 	})
 

@@ -256,6 +256,14 @@ func (w *writer) Exec(_ context.Context, query string, args ...any) (int64, erro
 	return res.RowsAffected()
 }
 
+// Update implements sqldb.Conn.
+func (w *writer) Update(ctx context.Context, query string, args ...any) error {
+	if n, err := w.Exec(ctx, query, args...); err != nil || n == 1 {
+		return err
+	}
+	return sqldb.ErrMissed
+}
+
 // Insert implements sqldb.Conn.
 func (w *writer) Insert(ctx context.Context, rows ...sqldb.Insert) error {
 	for _, r := range rows {
