@@ -21,6 +21,7 @@ type say = func(zh, en string) string
 func homeFlags(fs *pflag.FlagSet, say say) {
 	fs.String("home", "", say("部门节点的文件夹", "folder of the agency's node"))
 	fs.String("master-key", "", say("主密钥文件；留空用文件夹内的", "file of the master secret; empty: the one in the folder"))
+	fs.String("signer", "", say("持有联合签名密钥的签名进程的套接字；留空用制作密钥时的", "socket of the signer that has the key for cosigning; empty: the one that the key was made with"))
 }
 
 // homeOf opens the home that the flags name.
@@ -30,7 +31,8 @@ func homeOf(fs *pflag.FlagSet) (*Home, error) {
 		return nil, err
 	}
 	master, _ := fs.GetString("master-key") // declared, as all flags here are
-	return OpenHome(dir, master)
+	socket, _ := fs.GetString("signer")
+	return openHome(dir, master, socket)
 }
 
 func needed(fs *pflag.FlagSet, name string) (string, error) {
@@ -44,8 +46,8 @@ func needed(fs *pflag.FlagSet, name string) (string, error) {
 var keyTool = &qiong.Tool{
 	Name: "key",
 	Doc:  lang.T("在本机生成部门的密钥，输出公开信息", "make an agency's keys on this machine, and print their public part"),
-	Long: lang.T("私钥不离开本机。把输出的公开信息（home/public.json）交给主持创世的人。\n--print 再次输出；--rotate 另做一把联合签名密钥，待策略变更生效后启用。",
-		"Private keys do not leave this machine. Give the public part (home/public.json) to whoever holds the genesis ceremony.\n--print prints it again; --rotate makes a further key for cosigning, which counts once a change of policy names it."),
+	Long: lang.T("私钥不离开本机。把输出的公开信息（home/public.json）交给主持创世的人。\n--print 再次输出；--rotate 另做一把联合签名密钥，待策略变更生效后启用。\n--signer 用签名进程（qiong signer，或硬件密码模块的进程）中的 --signer-key 联合签名，私钥不在文件夹中。",
+		"Private keys do not leave this machine. Give the public part (home/public.json) to whoever holds the genesis ceremony.\n--print prints it again; --rotate makes a further key for cosigning, which counts once a change of policy names it.\n--signer has it cosign with --signer-key of a signer (qiong signer, or the process of a hardware module): the private key is not in the folder then."),
 	Flags: func(fs *pflag.FlagSet, say func(zh, en string) string) {
 		homeFlags(fs, say)
 		fs.String("agency", "", say("部门名：小写字母、数字、连字符", "the agency's name: lower-case letters, digits, hyphens"))
@@ -53,6 +55,7 @@ var keyTool = &qiong.Tool{
 		fs.String("http", "http://127.0.0.1:8471", say("网关访问它的地址", "URL at which gateways reach it"))
 		fs.Bool("print", false, say("只输出已有的公开信息", "only print the public part that there is"))
 		fs.Bool("rotate", false, say("另做一把联合签名密钥", "make a further key for cosigning"))
+		fs.String("signer-key", "", say("签名进程中密钥的名称；默认 cosigning", "the key's name at the signer; default cosigning"))
 	},
 	Run: key,
 }
@@ -61,6 +64,14 @@ func key(_ context.Context, c *qiong.Console, _ []string) error {
 	show, _ := c.Flags.GetBool("print")
 	rotate, _ := c.Flags.GetBool("rotate")
 	master, _ := c.Flags.GetString("master-key")
+	socket, _ := c.Flags.GetString("signer")
+	there, _ := c.Flags.GetString("signer-key")
+	if there != "" && socket == "" {
+		return errs.New(errs.Invalid, "--signer-key 须与 --signer 同用", "--signer-key goes with --signer").WithField("--signer")
+	}
+	if there == "" {
+		there = cosigning
+	}
 	home, err := func() (*Home, error) {
 		if show || rotate {
 			return homeOf(c.Flags)
@@ -69,7 +80,7 @@ func key(_ context.Context, c *qiong.Console, _ []string) error {
 		if err != nil {
 			return nil, err
 		}
-		o := HomeOptions{MasterKey: master}
+		o := HomeOptions{MasterKey: master, Signer: socket, SignerKey: there}
 		if o.Agency, err = needed(c.Flags, "agency"); err != nil {
 			return nil, err
 		}
@@ -78,7 +89,7 @@ func key(_ context.Context, c *qiong.Console, _ []string) error {
 		return NewHome(dir, o)
 	}()
 	if err == nil && rotate {
-		_, err = home.Rotate(master)
+		_, err = home.rotate(master, socket, there)
 	}
 	if err != nil {
 		return err

@@ -18,7 +18,7 @@ import (
 const (
 	cosignBack  = time.Hour // how old a checkpoint may be that is still cosigned, the newest aside
 	cosignBatch = 256       // checkpoints signed in one transaction of the database
-	retryPause  = 5 * time.Second
+	retryPause  = time.Second
 	behindPause = 100 * time.Millisecond
 )
 
@@ -28,26 +28,30 @@ type cosigner struct {
 	db     sqldb.DB
 	ledger *ledger.Ledger
 	key    func(pub *gm.PublicKey) (crypto.Signer, error)
-	behind func() bool // the node is catching up: there are newer checkpoints than it knows
+	behind func() bool     // the node is catching up: there are newer checkpoints than it knows
+	say    func(err error) // what it waits for; nil where for nothing
 	log    *slog.Logger
 
 	pem    string // of the key that signer has
 	signer *receipt.Signer
 }
 
-// run cosigns until ctx ends. A key that is missing, or a signer's failure, is logged and tried again: the agency goes on
-// ordering meanwhile, and owes its signature.
+// run cosigns until ctx ends. A key that is missing, or a signer that is away or fails, is told and tried again: the agency
+// goes on ordering meanwhile, and owes its signature.
 func (c *cosigner) run(ctx context.Context) {
 	done, err := c.begin(ctx)
+	last := "" // what was logged
 	for ctx.Err() == nil {
 		grown, again := c.ledger.Log().Grown(), make(<-chan time.Time)
 		behind := c.behind()
 		if err == nil {
 			done, err = c.catchUp(ctx, done, behind)
 		}
+		if ctx.Err() == nil {
+			last = c.tell(last, done, err)
+		}
 		switch {
 		case err != nil && ctx.Err() == nil:
-			c.log.Warn("couldn't cosign", "agency", c.agency, "size", done, "err", err)
 			grown, again, err = nil, time.After(retryPause), nil
 		case behind:
 			again = time.After(behindPause)
@@ -58,6 +62,21 @@ func (c *cosigner) run(ctx context.Context) {
 		case <-again:
 		}
 	}
+}
+
+// tell says what cosigning waits for, once, and that it goes on.
+func (c *cosigner) tell(last string, done uint64, err error) string {
+	c.say(err)
+	switch {
+	case err == nil && last != "":
+		c.log.Info("cosigning goes on", "agency", c.agency, "size", done)
+	case err != nil && err.Error() != last:
+		c.log.Warn("couldn't cosign; trying again", "agency", c.agency, "size", done, "err", err)
+	}
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }
 
 // begin returns the size beyond which checkpoints are to be cosigned.
@@ -89,25 +108,38 @@ func (c *cosigner) catchUp(ctx context.Context, done uint64, behind bool) (uint6
 		if signer == nil {
 			return points[len(points)-1].checkpoint.Size, nil
 		}
-		if err := c.sign(ctx, signer, points); err != nil {
+		if done, err = c.sign(ctx, signer, done, points); err != nil {
 			return done, err
 		}
-		done = points[len(points)-1].checkpoint.Size
 	}
 }
 
-// sign cosigns these checkpoints. They are stored as Relaxed: what a power cut takes is signed anew.
-func (c *cosigner) sign(ctx context.Context, signer *receipt.Signer, points []point) error {
+// sign cosigns these checkpoints and returns the size of the last. Where the key fails on the way, what was signed is
+// kept, so that none is signed again. They are stored as Relaxed: what a power cut takes is signed anew.
+func (c *cosigner) sign(ctx context.Context, signer *receipt.Signer, done uint64, points []point) (uint64, error) {
 	signed := make(map[uint64]receipt.Signature, len(points))
+	var failed error
+	upto := done
 	for _, p := range points {
-		if p.passed {
-			continue
+		if !p.passed {
+			s, err := signer.Cosign(p.checkpoint, time.Now().Add(time.Second-1)) // the next whole second: what is signed existed by then
+			if err != nil {
+				failed = err
+				break
+			}
+			signed[p.checkpoint.Size] = s
 		}
-		s, err := signer.Cosign(p.checkpoint, time.Now().Add(time.Second-1)) // the next whole second: what is signed existed by then
-		if err != nil {
-			return err
-		}
-		signed[p.checkpoint.Size] = s
+		upto = p.checkpoint.Size
+	}
+	if err := c.store(ctx, signed); err != nil {
+		return done, err
+	}
+	return upto, failed
+}
+
+func (c *cosigner) store(ctx context.Context, signed map[uint64]receipt.Signature) error {
+	if len(signed) == 0 {
+		return nil
 	}
 	return c.db.Write(ctx, sqldb.Relaxed, func(tx *sqldb.Tx) error {
 		for size, s := range signed {

@@ -55,7 +55,7 @@ func newDesk(t *testing.T) *desk {
 	if _, err := l.Begin(t.Context(), &council.Genesis{Chain: "hainan-trade", State: state}); err != nil {
 		t.Fatal(err)
 	}
-	d.cosigner = &cosigner{agency: "tax", db: db, ledger: l, key: d.home.Signer, behind: func() bool { return false }, log: slog.New(slog.DiscardHandler)}
+	d.cosigner = &cosigner{agency: "tax", db: db, ledger: l, key: d.home.Signer, behind: func() bool { return false }, say: func(error) {}, log: slog.New(slog.DiscardHandler)}
 	return d
 }
 

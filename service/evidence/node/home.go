@@ -8,11 +8,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/qiongdev/qiong/kit/errs"
 	"github.com/qiongdev/qiong/kit/gm"
 	"github.com/qiongdev/qiong/kit/keys"
+	"github.com/qiongdev/qiong/kit/signer"
 	"github.com/qiongdev/qiong/service/evidence/council"
 )
 
@@ -24,6 +26,7 @@ const (
 	genesisFile   = "genesis.json" // since the first start
 	ledgerFile    = "ledger.db"
 	lockFile      = "lock"
+	signerFile    = "signer" // the socket of the process that has the keys for cosigning, where they are not in the ring
 
 	cosigning = "cosigning" // the first key in the ring; what it is rotated to is cosigning-2, and so on
 )
@@ -34,6 +37,7 @@ type Home struct {
 	council *council.Home
 	ring    *keys.Ring
 	public  council.Public
+	socket  string // of the signer; empty where there is none
 }
 
 // HomeOptions say what a new home is to be.
@@ -42,6 +46,8 @@ type HomeOptions struct {
 	P2P       string // host:port at which the other agencies reach it
 	HTTP      string // URL at which gateways reach it
 	MasterKey string // file of the master secret that seals the ring; empty: one in the ring's own folder
+	Signer    string // socket of the signer that has the key for cosigning; empty: one is made in the ring
+	SignerKey string // that key's name there
 }
 
 // NewHome makes a home with new keys, whole or not at all. Where dir holds anything already, nothing is changed and the
@@ -83,15 +89,40 @@ func makeHome(dir string, o HomeOptions) error {
 	if err != nil {
 		return err
 	}
-	key, err := ring.Signer(cosigning)
+	key, err := makeKey(dir, ring, cosigning, o.Signer, o.SignerKey)
 	if err != nil {
 		return err
 	}
-	public, err := h.Public(o.P2P, o.HTTP, key.PublicKey().PEM())
+	public, err := h.Public(o.P2P, o.HTTP, key.PEM())
 	if err != nil {
 		return err
 	}
 	return writePublic(dir, public)
+}
+
+// makeKey makes a key in the ring, or takes the public half of one that a signer has, and returns it.
+func makeKey(dir string, ring *keys.Ring, name, socket, there string) (*gm.PublicKey, error) {
+	if socket == "" {
+		key, err := ring.Signer(name)
+		if err != nil {
+			return nil, err
+		}
+		return key.PublicKey(), nil
+	}
+	socket, err := filepath.Abs(socket)
+	if err != nil {
+		return nil, err
+	}
+	client := signer.NewClient(socket, signer.ClientOptions{})
+	defer client.Close()
+	pub, err := client.Find(there)
+	if err != nil {
+		return nil, err
+	}
+	if err := replaceFile(filepath.Join(dir, signerFile), []byte(socket+"\n")); err != nil {
+		return nil, err
+	}
+	return pub, ring.Trust(name, pub)
 }
 
 func writePublic(dir string, p council.Public) error {
@@ -103,13 +134,27 @@ func writePublic(dir string, p council.Public) error {
 }
 
 // OpenHome opens the home in dir for reading.
-func OpenHome(dir, masterKey string) (*Home, error) {
-	h := &Home{dir: dir}
+func OpenHome(dir, masterKey string) (*Home, error) { return openHome(dir, masterKey, "") }
+
+// openHome is OpenHome with a signer at another socket than the home has noted; empty: at that.
+func openHome(dir, masterKey, socket string) (*Home, error) {
+	h := &Home{dir: dir, socket: socket}
 	var err error
 	if h.council, err = council.OpenHome(filepath.Join(dir, councilFolder)); err != nil {
 		return nil, err
 	}
-	if h.ring, err = keys.Open(filepath.Join(dir, keysFolder), keys.Options{MasterFile: masterKey, ReadOnly: true}); err != nil {
+	if h.socket == "" {
+		noted, err := os.ReadFile(filepath.Join(dir, signerFile))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, unreadable(err, signerFile)
+		}
+		h.socket = strings.TrimSuffix(string(noted), "\n")
+	}
+	o := keys.Options{MasterFile: masterKey, ReadOnly: true}
+	if h.socket != "" {
+		o.Elsewhere = signer.NewClient(h.socket, signer.ClientOptions{})
+	}
+	if h.ring, err = keys.Open(filepath.Join(dir, keysFolder), o); err != nil {
 		return nil, err
 	}
 	data, err := os.ReadFile(filepath.Join(dir, publicFile))
@@ -130,7 +175,10 @@ func (h *Home) Public() council.Public { return h.public }
 
 // Rotate makes a further key for cosigning and returns the public part with it. The key is used from the block on that
 // brings a policy which names it; the earlier ones stay.
-func (h *Home) Rotate(masterKey string) (council.Public, error) {
+func (h *Home) Rotate(masterKey string) (council.Public, error) { return h.rotate(masterKey, "", "") }
+
+// rotate is Rotate to a key that a signer has, where a socket is given.
+func (h *Home) rotate(masterKey, socket, there string) (council.Public, error) {
 	ring, err := keys.Open(filepath.Join(h.dir, keysFolder), keys.Options{MasterFile: masterKey})
 	if err != nil {
 		return council.Public{}, err
@@ -143,12 +191,12 @@ func (h *Home) Rotate(masterKey string) (council.Public, error) {
 			return council.Public{}, err
 		}
 	}
-	key, err := ring.Signer(keyName(n))
+	key, err := makeKey(h.dir, ring, keyName(n), socket, there)
 	if err != nil {
 		return council.Public{}, err
 	}
 	p := h.public
-	p.Cosigning = string(key.PublicKey().PEM())
+	p.Cosigning = string(key.PEM())
 	if err := writePublic(h.dir, p); err != nil {
 		return council.Public{}, err
 	}

@@ -158,7 +158,7 @@ func (n *Node) serveStatus(w http.ResponseWriter, r *http.Request) error {
 func (n *Node) status(ctx context.Context) (*Status, error) {
 	c := n.council.Status()
 	s := &Status{Agency: c.Agency, Chain: n.cfg.Genesis.Chain, Running: c.Running, CatchingUp: c.CatchingUp || !n.steady.Load(),
-		Height: c.Height, Turn: c.Turn, Round: c.Round, Waiting: c.Waiting, Peers: make([]Peer, 0, len(c.Peers))}
+		Height: c.Height, Turn: c.Turn, Round: c.Round, Waiting: c.Waiting, Waits: n.waits.Load(), Peers: make([]Peer, 0, len(c.Peers))}
 	if !c.BlockTime.IsZero() {
 		s.BlockTime = beijing.At(c.BlockTime)
 	}
@@ -235,6 +235,12 @@ func (n *Node) measure() {
 		}))
 	}
 	gauge("qiong_council_records", "Records in the log.", func() float64 { return float64(n.ledger.Log().Last().Size) })
+	gauge("qiong_council_cosigning_waits", "1 where cosigning waits, as for a signer that does not answer, otherwise 0.", func() float64 {
+		if n.waits.Load() != nil {
+			return 1
+		}
+		return 0
+	})
 	gauge("qiong_council_cosigned", "Size of the newest checkpoint that this agency has cosigned.", func() float64 {
 		size, err := n.ledger.Log().CosignedUpTo(context.Background(), n.cfg.Home.Agency())
 		if err != nil {

@@ -30,6 +30,7 @@ import (
 	"github.com/qiongdev/qiong/kit/sqldb/sqlite"
 	"github.com/qiongdev/qiong/kit/tlog"
 	"github.com/qiongdev/qiong/service/evidence/ledger"
+	"github.com/qiongdev/qiong/tool/signer"
 )
 
 // The test binary is also the program: one process a node, as in the real thing.
@@ -37,7 +38,7 @@ const programEnv = "QIONG_TEST_PROGRAM"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(programEnv) != "" {
-		house.Main(services, nil)
+		house.Main(services, []*qiong.Tool{signer.Tool})
 	}
 	os.Exit(m.Run())
 }
@@ -107,6 +108,12 @@ var four = []string{"clearing", "customs", "forex", "tax"}
 
 func newLab(t testing.TB, agencies ...string) *lab {
 	t.Helper()
+	return newLabWith(t, nil, agencies...)
+}
+
+// newLabWith is newLab with further flags for the keys of an agency.
+func newLabWith(t testing.TB, flags map[string][]string, agencies ...string) *lab {
+	t.Helper()
 	l := &lab{t: t, dir: t.TempDir(), reader: &reader{seen: map[string]int{}}}
 	var err error
 	if l.gateway, err = gm.GenerateKey(); err != nil {
@@ -115,17 +122,17 @@ func newLab(t testing.TB, agencies ...string) *lab {
 	write(t, filepath.Join(l.dir, "house.pem"), string(l.gateway.PublicKey().PEM()))
 	args := []string{"init", "--chain", "hainan-trade", "--gateway", "house=" + filepath.Join(l.dir, "house.pem"), "--out", l.dir}
 	for _, name := range agencies {
-		args = append(args, l.seat(name, name).public())
+		args = append(args, l.seat(name, name, flags[name]...).public())
 	}
 	must(t, args...)
 	return l
 }
 
 // seat makes an agency's home in a folder.
-func (l *lab) seat(name, folder string) *seat {
+func (l *lab) seat(name, folder string, flags ...string) *seat {
 	l.t.Helper()
 	s := &seat{t: l.t, name: name, dir: filepath.Join(l.dir, folder), url: "http://" + freePort(l.t)}
-	must(l.t, "key", "--agency", name, "--home", s.dir, "--p2p", freePort(l.t), "--http", s.url)
+	must(l.t, append([]string{"key", "--agency", name, "--home", s.dir, "--p2p", freePort(l.t), "--http", s.url}, flags...)...)
 	s.client = NewClient(s.url, lang.EN)
 	var err error
 	if s.log, err = tlog.NewClient(s.url, nil); err != nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/qiongdev/qiong/kit/errs"
 	"github.com/qiongdev/qiong/kit/gm"
 	"github.com/qiongdev/qiong/kit/httpapi"
+	"github.com/qiongdev/qiong/kit/lang"
 	"github.com/qiongdev/qiong/kit/sqldb"
 	"github.com/qiongdev/qiong/kit/tlog"
 	"github.com/qiongdev/qiong/service/evidence/council"
@@ -59,6 +60,7 @@ type Node struct {
 	logs    func() http.Handler // of the ledger's log, once it is steady
 	// steady is set once nothing replaces the ledger's log any more: an import may, before the node has caught up.
 	steady atomic.Bool
+	waits  atomic.Pointer[lang.Text] // what cosigning waits for; nil where for nothing
 }
 
 // Run runs a node until ctx ends or it cannot go on. The process should end when it returns.
@@ -222,6 +224,15 @@ func (n *Node) cosign(ctx context.Context) {
 		case <-tick:
 		}
 	}
-	c := &cosigner{agency: n.cfg.Home.Agency(), db: n.db, ledger: n.ledger, key: n.cfg.Signer, behind: behind, log: n.log}
+	c := &cosigner{agency: n.cfg.Home.Agency(), db: n.db, ledger: n.ledger, key: n.cfg.Signer, behind: behind, say: n.say, log: n.log}
 	c.run(ctx)
+}
+
+// say remembers what cosigning waits for, as it is shown to people.
+func (n *Node) say(err error) {
+	if err == nil {
+		n.waits.Store(nil)
+		return
+	}
+	n.waits.Store(&errs.As(err).Msg)
 }

@@ -71,7 +71,15 @@ func printStatus(c *qiong.Console, all []asked) error {
 		}
 		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%d\t%d\t%d\t%s\n", a.Agency, a.state(c), a.Height, a.Turn, a.Size, a.CosignedSize, a.Status.Policy, clockOf(a.Agency, all))
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for _, a := range all {
+		if a.Status != nil && a.Waits != nil {
+			fmt.Fprintf(c.Out, c.Say("%s 的联合签名在等待：%s\n", "%s waits to cosign: %s\n"), a.Agency, a.Waits.In(c.Lang))
+		}
+	}
+	return nil
 }
 
 func (s *Status) state(c *qiong.Console) string {

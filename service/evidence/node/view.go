@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 
 	"github.com/qiongdev/qiong/kit/beijing"
+	"github.com/qiongdev/qiong/kit/lang"
 )
 
 // Status is what GET /status answers.
@@ -19,6 +20,7 @@ type Status struct {
 	Waiting      int          `json:"waiting"`            // transactions in this node's queue
 	Size         uint64       `json:"size"`               // records in the log
 	CosignedSize uint64       `json:"cosignedSize"`       // of the newest checkpoint that this agency has cosigned
+	Waits        *lang.Text   `json:"waits,omitempty"`    // what cosigning waits for, such as a signer that does not answer
 	Policy       uint64       `json:"policy"`             // version in force
 	Peers        []Peer       `json:"peers"`
 }
