@@ -35,24 +35,35 @@ type Hash [HashSize]byte
 func (h Hash) String() string { return base64.StdEncoding.EncodeToString(h[:]) }
 
 // MarshalText returns what String returns.
-func (h Hash) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
+func (h Hash) MarshalText() ([]byte, error) { return h.AppendText(nil) }
 
-// UnmarshalText is ParseHash.
-func (h *Hash) UnmarshalText(text []byte) error {
-	parsed, err := ParseHash(string(text))
-	if err == nil {
-		*h = parsed
-	}
-	return err
+// AppendText appends what String returns.
+func (h Hash) AppendText(b []byte) ([]byte, error) {
+	return base64.StdEncoding.AppendEncode(b, h[:]), nil
 }
 
-// ParseHash reads what [Hash.String] writes and nothing else: one hash has one text.
-func ParseHash(text string) (Hash, error) {
-	raw, err := base64.StdEncoding.DecodeString(text)
-	if err != nil || len(raw) != HashSize || base64.StdEncoding.EncodeToString(raw) != text {
-		return Hash{}, errs.New(errs.Invalid, "不是 SM3 值（32 字节的 base64）", "not an SM3 hash (32 bytes in base64)").WithCode("merkle.hash")
+// UnmarshalText reads what [Hash.String] writes and nothing else: one hash has one text.
+func (h *Hash) UnmarshalText(text []byte) error {
+	var raw [HashSize + 1]byte // 44 characters decode to 33 bytes at most
+	if len(text) == textSize {
+		if n, err := strict.Decode(raw[:], text); err == nil && n == HashSize {
+			copy(h[:], raw[:])
+			return nil
+		}
 	}
-	return Hash(raw), nil
+	return errs.New(errs.Invalid, "不是 SM3 值（32 字节的 base64）", "not an SM3 hash (32 bytes in base64)").WithCode("merkle.hash")
+}
+
+// textSize is the length of a hash in base64. Of that length no text with a line break decodes to a hash.
+const textSize = 44
+
+// strict refuses bits behind the last byte.
+var strict = base64.StdEncoding.Strict()
+
+// ParseHash reads what [Hash.String] writes and nothing else.
+func ParseHash(text string) (h Hash, err error) {
+	err = h.UnmarshalText([]byte(text))
+	return h, err
 }
 
 // EmptyRoot returns the root of a tree without leaves.

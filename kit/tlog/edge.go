@@ -47,13 +47,18 @@ func (e *edge) append(leaf merkle.Hash) {
 		for len(e.partial) <= level {
 			e.partial, e.from = append(e.partial, nil), append(e.from, false)
 		}
+		if e.partial[level] == nil {
+			e.partial[level] = make([]byte, 0, fullTile)
+		}
 		e.partial[level], e.from[level] = append(e.partial[level], h[:]...), true
-		if len(e.partial[level]) == merkle.TileWidth*merkle.HashSize {
+		if len(e.partial[level]) == fullTile {
 			e.full = append(e.full, tile{level, n.Index / merkle.TileWidth, e.partial[level]})
 			e.partial[level], e.from[level] = nil, false
 		}
 	})
 }
+
+const fullTile = merkle.TileWidth * merkle.HashSize
 
 // take returns the tiles that were changed since the edge was made.
 func (e *edge) take() []tile {

@@ -10,24 +10,27 @@ import (
 	"github.com/qiongdev/qiong/kit/sqldb"
 )
 
-// hashOf is by what an id is found: 32 bits of its SM3, for those of the whole would take more room than the entry. Who
-// looks one up holds the entries found to the id itself.
-func hashOf(id string) int64 {
-	sum := gm.SM3([]byte(id))
+// hasher computes by what ids are found: 32 bits of their SM3, for those of the whole would take more room than the entry.
+// Who looks one up holds the entries found to the id itself.
+type hasher struct{ id []byte }
+
+func (h *hasher) of(id string) int64 {
+	h.id = append(h.id[:0], id...)
+	sum := gm.SM3(h.id)
 	return int64(int32(binary.BigEndian.Uint32(sum[:])))
 }
 
-// hashes returns the SQL of a list of numbers that $1 gives as JSON.
-func hashes(d sqldb.Dialect) string {
+// numbers returns the SQL of a table with the column value, of the numbers that $1 gives as JSON.
+func numbers(d sqldb.Dialect) string {
 	if d == sqldb.Postgres {
-		return "(SELECT jsonb_array_elements_text($1::jsonb)::bigint AS value)"
+		return "(SELECT n::bigint AS value FROM jsonb_array_elements_text($1::jsonb) AS e(n)) AS h"
 	}
-	return "json_each($1)"
+	return "json_each($1) AS h"
 }
 
 // listOf returns numbers as JSON.
 func listOf(numbers []int64) string {
-	b := append(make([]byte, 0, 2+12*len(numbers)), '[')
+	b := append(make([]byte, 0, 2+20*len(numbers)), '[')
 	for i, n := range numbers {
 		if i > 0 {
 			b = append(b, ',')
@@ -43,12 +46,12 @@ type found struct {
 	index uint64
 }
 
-// find returns the entries of the ids that are in the log.
+// find returns the entries of the ids that are in the log, each once.
 func (l *Log) find(ctx context.Context, q sqldb.Querier, ids []string) ([]found, error) {
+	var h hasher
 	wanted := make([]int64, len(ids))
-	asked := make(map[string]bool, len(ids))
 	for i, id := range ids {
-		wanted[i], asked[id] = hashOf(id), true
+		wanted[i] = h.of(id)
 	}
 	slices.Sort(wanted) // neighbours share pages of the index
 	type row struct {
@@ -58,10 +61,14 @@ func (l *Log) find(ctx context.Context, q sqldb.Querier, ids []string) ([]found,
 	}
 	rows, err := sqldb.All(ctx, q, func(s sqldb.Scanner) (r row, err error) {
 		return r, s.Scan(&r.idx, &r.id, &r.data)
-	}, "SELECT e.idx, e.id, e.data FROM "+hashes(l.db.Dialect())+` AS h
+	}, "SELECT e.idx, e.id, e.data FROM "+numbers(l.db.Dialect())+`
 		CROSS JOIN log_id AS i CROSS JOIN log_entry AS e WHERE i.hash = h.value AND e.idx = i.idx`, listOf(wanted)) // in this order
-	if err != nil {
+	if err != nil || len(rows) == 0 {
 		return nil, err
+	}
+	asked := make(map[string]bool, len(ids))
+	for _, id := range ids {
+		asked[id] = true
 	}
 	var all []found
 	for _, r := range rows {
@@ -77,12 +84,12 @@ func (l *Log) find(ctx context.Context, q sqldb.Querier, ids []string) ([]found,
 	return all, nil
 }
 
-// Known returns which of the ids are in the log.
-func (l *Log) Known(ctx context.Context, ids []string) (map[string]bool, error) {
-	known := map[string]bool{}
+// Known returns the data of the ids that are in the log.
+func (l *Log) Known(ctx context.Context, ids []string) (map[string][]byte, error) {
 	all, err := l.find(ctx, l.db, ids)
+	known := make(map[string][]byte, len(all))
 	for _, e := range all {
-		known[e.ID] = true
+		known[e.ID] = e.Data
 	}
 	return known, err
 }
@@ -114,13 +121,15 @@ func (l *Log) twice(ctx context.Context, entries []Entry) (bool, error) {
 }
 
 // indexIDs has the entries from an index on found by the hashes of their ids. What stands there already may stay: it is of
-// entries that are gone.
+// entries that are gone. The hashes come in their order, each with its place in one number.
 func indexIDs(ctx context.Context, tx *sqldb.Tx, from uint64, ids []int64) error {
-	each := "SELECT value, key + $2 FROM json_each($1) WHERE true ORDER BY value"
-	if tx.Dialect() == sqldb.Postgres {
-		each = "SELECT value::bigint, n - 1 + $2 FROM jsonb_array_elements_text($1::jsonb) WITH ORDINALITY AS h(value, n) ORDER BY 1"
+	pairs := make([]int64, len(ids))
+	for n, hash := range ids {
+		pairs[n] = hash<<32 | int64(n)
 	}
-	_, err := tx.Exec(ctx, "INSERT INTO log_id (hash, idx) "+each+" ON CONFLICT DO NOTHING", listOf(ids), int64(from))
+	slices.Sort(pairs)
+	_, err := tx.Exec(ctx, "INSERT INTO log_id (hash, idx) SELECT h.value >> 32, (h.value & 4294967295) + $2 FROM "+
+		numbers(tx.Dialect())+" WHERE true ON CONFLICT DO NOTHING", listOf(pairs), int64(from))
 	return err
 }
 
@@ -132,13 +141,14 @@ func (l *Log) upgradeIDs(ctx context.Context) error {
 		return err
 	}
 	return l.db.Write(ctx, sqldb.Durable, func(tx *sqldb.Tx) error {
+		var h hasher
 		next, err := sqldb.Value[int64](ctx, tx, "SELECT min(idx) FROM log_entry") // those before have expired
 		for err == nil {
 			var ids []int64
 			ids, err = sqldb.All(ctx, tx, func(s sqldb.Scanner) (int64, error) {
 				var id string
 				err := s.Scan(&id)
-				return hashOf(id), err
+				return h.of(id), err
 			}, "SELECT id FROM log_entry WHERE idx >= $1 ORDER BY idx LIMIT 4096", next)
 			if err != nil || len(ids) == 0 {
 				return err

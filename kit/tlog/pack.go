@@ -49,28 +49,28 @@ func (s shapes) with(text []byte) shapes {
 	return more
 }
 
-// pack returns the packed form of an entry; nil where it stands as it is, being no record of that id, or of a shape that
-// there is no place for. A shape that is not among these is returned instead.
-func (s shapes) pack(e Entry) (packed, missing []byte) {
+// pack appends the packed form of an entry to b. It appends nothing where the entry stands as it is, being no record of
+// that id, or of a shape that there is no place for. A shape that is not among these is returned, and nothing appended.
+func (s shapes) pack(b []byte, e Entry) (packed, missing []byte) {
 	r := e.Record
 	if r == nil {
 		r, _ = receipt.ParseRecord(e.Data) // nil where it is none
 	}
 	if r == nil || r.ID != e.ID {
-		return nil, nil
+		return b, nil
 	}
 	number := s.numberOf(r)
 	if number == 0 {
 		shape := receipt.Record{ID: "0", Type: r.Type, Needs: r.Needs, Rule: r.Rule}
 		text, err := shape.Marshal()
 		if number = s.numbers[string(text)]; err != nil || number == 0 && len(s.numbers) >= maxShapes {
-			return nil, nil
+			return b, nil
 		}
 		if number == 0 {
-			return nil, text
+			return b, text
 		}
 	}
-	b := binary.AppendUvarint(make([]byte, 0, 48+len(r.ID)), uint64(number))
+	b = binary.AppendUvarint(b, uint64(number))
 	b = binary.AppendUvarint(b, uint64(r.Time))
 	b = binary.AppendUvarint(b, r.Batch)
 	b = append(b, r.Commitment[:]...)

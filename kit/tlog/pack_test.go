@@ -113,7 +113,7 @@ func TestShapesAreBounded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		packed, added := s.pack(Entry{ID: "r", Data: data})
+		packed, added := s.pack(nil, Entry{ID: "r", Data: data})
 		if packed != nil || (added == nil) != (i >= maxShapes) {
 			t.Fatalf("shape %d: packed %x, added %q", i, packed, added)
 		}
@@ -130,7 +130,7 @@ func TestIDsOfOneHash(t *testing.T) {
 		if _, err := l.Append(t.Context(), time.UnixMilli(0), entries(0, 3), nil); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := db.Exec(t.Context(), sqldb.Durable, "UPDATE log_id SET hash = $1", hashOf("e-7")); err != nil {
+		if _, err := db.Exec(t.Context(), sqldb.Durable, "UPDATE log_id SET hash = $1", new(hasher).of("e-7")); err != nil {
 			t.Fatal(err)
 		}
 		if known, err := l.Known(t.Context(), []string{"e-7"}); err != nil || len(known) > 0 {
@@ -234,10 +234,10 @@ func FuzzUnpack(f *testing.F) {
 	s := shapes{map[string]int64{}, map[int64]*receipt.Record{}}
 	for i := range 12 {
 		e := record(f, i)
-		packed, added := s.pack(e)
+		packed, added := s.pack(nil, e)
 		if added != nil {
 			s = s.with(added)
-			packed, _ = s.pack(e)
+			packed, _ = s.pack(nil, e)
 		}
 		f.Add(packed)
 	}
@@ -247,7 +247,7 @@ func FuzzUnpack(f *testing.F) {
 		if e.ID == "" {
 			return
 		}
-		again, added := s.pack(e)
+		again, added := s.pack(nil, e)
 		back, _ := s.unpack(again)
 		if added != nil || back.ID != e.ID || !bytes.Equal(back.Data, e.Data) {
 			t.Errorf("%x became %q", packed, e.Data)

@@ -178,7 +178,7 @@ func (l *Log) lacks(ctx context.Context, at, n uint64) error {
 // Expire deletes up to limit entries before first and reports how many there were. Their hashes stay, so that what was
 // proved before is proved for ever, and CheckFrom still holds the log to them.
 func (l *Log) Expire(ctx context.Context, tx *sqldb.Tx, first uint64, limit int) (int64, error) {
-	last := int64(-1)
+	last, h := int64(-1), hasher{}
 	ids, err := sqldb.All(ctx, tx, func(s sqldb.Scanner) (int64, error) {
 		var id string
 		var data []byte
@@ -186,12 +186,12 @@ func (l *Log) Expire(ctx context.Context, tx *sqldb.Tx, first uint64, limit int)
 			return 0, err
 		}
 		e, err := l.unpacked(ctx, id, data)
-		return hashOf(e.ID), err
+		return h.of(e.ID), err
 	}, "SELECT idx, id, data FROM log_entry WHERE idx < $1 ORDER BY idx LIMIT $2", int64(first), limit)
 	if err != nil || len(ids) == 0 {
 		return 0, err
 	}
-	if _, err := tx.Exec(ctx, "DELETE FROM log_id WHERE idx <= $2 AND hash IN (SELECT value FROM "+hashes(tx.Dialect())+" AS h)", listOf(ids), last); err != nil {
+	if _, err := tx.Exec(ctx, "DELETE FROM log_id WHERE idx <= $2 AND hash IN (SELECT value FROM "+numbers(tx.Dialect())+")", listOf(ids), last); err != nil {
 		return 0, err
 	}
 	return tx.Exec(ctx, "DELETE FROM log_entry WHERE idx <= $1", last)

@@ -120,8 +120,11 @@ type Growth struct {
 	From       uint64
 	Checkpoint receipt.Checkpoint // of the log when it has grown
 
-	rows   []sqldb.Insert // entries, and shapes that are new
-	ids    []int64        // their hashes
+	rows   []sqldb.Insert // entries that stand as they are, and shapes that are new
+	packed []byte         // the other entries, one after the other
+	places []int64        // of every entry in packed: where it begins, shifted by 16 bits, and its length; 0 where it is not there
+	ids    []int64        // the hashes of their ids
+	hasher hasher
 	edge   *edge
 	tiles  []tile
 	shapes shapes
@@ -132,6 +135,7 @@ func (l *Log) Grow(entries []Entry) (*Growth, error) {
 	l.mu.RLock()
 	g := &Growth{From: l.last.Size, edge: l.edge.clone(), shapes: l.shapes}
 	l.mu.RUnlock()
+	g.ids, g.places = make([]int64, 0, len(entries)), make([]int64, 0, len(entries))
 	for i, e := range entries {
 		if len(e.ID) == 0 || len(e.Data) == 0 || len(e.Data) > merkle.MaxEntry {
 			return nil, errs.New(errs.Invalid, "日志条目须有编号与 1 至 65535 字节", "an entry of a log has an id and 1 to 65535 bytes")
@@ -150,19 +154,37 @@ var (
 	intoCheckpoint = sqldb.NewInto("log_checkpoint", "size", "root", "at")
 )
 
-// put adds the rows of an entry.
+// put adds an entry.
 func (g *Growth) put(idx int64, e Entry) {
-	g.ids = append(g.ids, hashOf(e.ID))
-	packed, added := g.shapes.pack(e)
+	g.ids = append(g.ids, g.hasher.of(e.ID))
+	begin := len(g.packed)
+	packed, added := g.shapes.pack(g.packed, e)
 	if added != nil {
 		g.shapes = g.shapes.with(added)
 		g.rows = append(g.rows, intoShape.Row(g.shapes.numbers[string(added)], string(added)))
-		packed, _ = g.shapes.pack(e)
+		packed, _ = g.shapes.pack(g.packed, e)
 	}
-	if packed != nil {
-		e = Entry{Data: packed}
+	length := len(packed) - begin
+	if g.packed = packed; length == 0 {
+		g.places = append(g.places, 0)
+		g.rows = append(g.rows, intoEntry.Row(idx, e.ID, e.Data))
+		return
 	}
-	g.rows = append(g.rows, intoEntry.Row(idx, e.ID, e.Data))
+	g.places = append(g.places, int64(begin)<<16|int64(length)) // a packed record is shorter than the record
+}
+
+// writePacked writes the packed entries: by one statement, since one for each takes longer than to write it.
+func (g *Growth) writePacked(ctx context.Context, tx *sqldb.Tx) error {
+	if len(g.packed) == 0 {
+		return nil
+	}
+	each := "SELECT key + $2, '', substr($3, (value >> 16) + 1, value & 65535) FROM json_each($1) WHERE value > 0"
+	if tx.Dialect() == sqldb.Postgres {
+		each = `SELECT n - 1 + $2, '', substring($3::bytea FROM (value::bigint >> 16)::int + 1 FOR (value::bigint & 65535)::int)
+			FROM jsonb_array_elements_text($1::jsonb) WITH ORDINALITY AS e(value, n) WHERE value <> '0'`
+	}
+	_, err := tx.Exec(ctx, "INSERT INTO log_entry (idx, id, data) "+each, listOf(g.places), int64(g.From), g.packed)
+	return err
 }
 
 // Write writes the growth in the caller's transaction. It refuses where the log in the database has another size than
@@ -183,6 +205,9 @@ func (l *Log) Write(ctx context.Context, tx *sqldb.Tx, g *Growth, at time.Time) 
 	}
 	point := intoCheckpoint.Row(int64(g.Checkpoint.Size), g.Checkpoint.Root[:], at.UnixMilli())
 	if err := tx.Insert(ctx, append(slices.Clip(g.rows), point)...); err != nil {
+		return err
+	}
+	if err := g.writePacked(ctx, tx); err != nil {
 		return err
 	}
 	if err := indexIDs(ctx, tx, g.From, g.ids); err != nil {

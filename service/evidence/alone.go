@@ -2,7 +2,6 @@ package evidence
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/qiongdev/qiong/kit/errs"
@@ -17,14 +16,15 @@ type alone struct {
 	x      *Evidence
 	ledger *ledger.Ledger
 	signer *receipt.Signer
+	self   ledger.Gateway
 	height int64
 	puts   chan *put
 }
 
 // put is records of another system that wait for their place in the log.
 type put struct {
-	tx      []byte
-	records []ledger.Submission
+	own     *ledger.Own
+	records int
 	done    chan error
 }
 
@@ -38,14 +38,15 @@ func newAlone(ctx context.Context, x *Evidence) (*alone, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &alone{x: x, ledger: l, puts: make(chan *put, maxPuts)}
+	self := ledger.Gateway{Name: x.cfg.Name, Key: string(x.key.PublicKey().PEM())}
+	a := &alone{x: x, ledger: l, self: self, puts: make(chan *put, maxPuts)}
 	if a.signer, err = receipt.NewSigner(x.cfg.Name, x.key); err != nil {
 		return nil, err
 	}
 	if a.height, _, err = l.Last(ctx); err != nil || a.height > 0 {
 		return a, err
 	}
-	p := ledger.Policy{Version: 1, Needs: []string{x.cfg.Name}, Gateways: []ledger.Gateway{{Name: x.cfg.Name, Key: string(x.key.PublicKey().PEM())}}}
+	p := ledger.Policy{Version: 1, Needs: []string{x.cfg.Name}, Gateways: []ledger.Gateway{self}}
 	state, err := p.Marshal()
 	if err != nil {
 		return nil, err
@@ -57,16 +58,16 @@ func newAlone(ctx context.Context, x *Evidence) (*alone, error) {
 // Ready implements orderer.
 func (a *alone) Ready() error { return nil }
 
+// Finds implements orderer: a block looks for the ids of all its records in one go.
+func (a *alone) Finds() bool { return true }
+
 // Put implements orderer.
 func (a *alone) Put(ctx context.Context, records []ledger.Submission) error {
-	tx, err := a.batch(records)
-	if err == nil {
-		err = a.ledger.Check(ctx, tx)
-	}
+	own, err := a.ledger.Read(a.self, records)
 	if err != nil {
 		return err
 	}
-	p := &put{tx, records, make(chan error, 1)}
+	p := &put{own, len(records), make(chan error, 1)}
 	select {
 	case a.puts <- p:
 	case <-ctx.Done():
@@ -119,13 +120,13 @@ func (a *alone) Run(ctx context.Context) error {
 func (a *alone) gather(puts []*put) []*put {
 	n := 0
 	for _, p := range puts {
-		n += len(p.records)
+		n += p.records
 	}
 	for n < maxBlock {
 		select {
 		case p := <-a.puts:
 			puts = append(puts, p)
-			n += len(p.records)
+			n += p.records
 		default:
 			return puts
 		}
@@ -135,98 +136,72 @@ func (a *alone) gather(puts []*put) []*put {
 
 // block orders what was put and what waits in the table, and reports whether more may wait there.
 func (a *alone) block(ctx context.Context, puts []*put) (more bool, err error) {
+	var parts []*ledger.Own
+	for _, p := range puts {
+		parts = append(parts, p.own)
+	}
+	var taken []int
 	defer func() {
-		for _, p := range puts {
-			p.done <- err
+		for i, p := range puts {
+			if err == nil && taken[i] >= 0 {
+				p.done <- within(taken[i], conflict())
+			} else {
+				p.done <- err
+			}
 		}
 	}()
-	var txs [][]byte
-	total := uint64(0)
-	for _, p := range puts {
-		txs = append(txs, p.tx)
-		total += uint64(len(p.records))
-	}
-	acts, _, err := a.x.store.waiting(ctx, position{}, maxActsBlock)
+	waiting, _, err := a.x.store.waiting(ctx, position{}, maxActsBlock)
 	if err != nil {
 		return false, err
 	}
-	if len(acts) > 0 {
-		tx, err := a.batch(acts)
-		if err != nil {
-			return false, err
+	acts, own, err := a.read(ctx, waiting)
+	if err != nil {
+		return false, err
+	}
+	if parts = append(parts, own...); len(parts) > 0 {
+		if taken, err = a.order(ctx, parts); err == nil {
+			err = a.settle(ctx, acts, taken[len(puts):])
 		}
-		txs = append(txs, tx)
-		total += uint64(len(acts))
 	}
-	if len(txs) == 0 {
-		return false, nil
-	}
-	grown, err := a.order(ctx, txs)
-	if err != nil {
-		return false, err
-	}
-	if grown == total {
-		err = a.settled(ctx, places(acts))
-	} else if puts, err = a.refused(ctx, puts); err == nil {
-		err = a.settle(ctx, acts)
-	}
-	return len(acts) == maxActsBlock, err
+	return len(waiting) == maxActsBlock, err
 }
 
 // maxActsBlock is how many acts of the table are ordered together.
 const maxActsBlock = 1000
 
-// refused answers the puts that hold a record whose id another record has, and returns the others.
-func (a *alone) refused(ctx context.Context, puts []*put) (others []*put, err error) {
-	for _, p := range puts {
-		ids := make([]string, len(p.records))
-		for i := range p.records {
-			ids[i] = p.records[i].ID
-		}
-		there, err := a.x.logged(ctx, ids)
-		if err != nil {
-			return puts, err
-		}
-		bad := slices.IndexFunc(p.records, func(r ledger.Submission) bool { return there[r.ID] == nil || !same(there[r.ID], &r) })
-		if bad < 0 {
-			others = append(others, p)
+// read reads acts, each by itself, and puts aside those that can be no records of this log.
+func (a *alone) read(ctx context.Context, waiting []ledger.Submission) (acts []ledger.Submission, own []*ledger.Own, err error) {
+	for _, act := range waiting {
+		one, wrong := a.ledger.Read(a.self, []ledger.Submission{act})
+		if wrong == nil {
+			acts, own = append(acts, act), append(own, one)
 			continue
 		}
-		p.done <- within(bad, conflict())
+		if k := errs.KindOf(wrong); k != errs.Invalid && k != errs.Forbidden || errs.As(wrong).Code == ledger.CodeGateway {
+			return nil, nil, wrong // of the operator, not of the record
+		}
+		a.x.host.Log.Error("the ledger will not have a record", "id", act.ID, "err", wrong)
+		if err := a.x.store.refuse(ctx, reason(wrong), act.ID); err != nil {
+			return nil, nil, err
+		}
 	}
-	return others, nil
+	return acts, own, nil
 }
 
-func places(records []ledger.Submission) []place {
-	all := make([]place, len(records))
-	for i, r := range records {
-		all[i] = place{r.ID, r.Commitment}
-	}
-	return all
-}
-
-// settle marks acts that were ordered, and puts aside what the ledger passed over.
-func (a *alone) settle(ctx context.Context, acts []ledger.Submission) error {
-	ids := make([]string, len(acts))
-	for i := range acts {
-		ids[i] = acts[i].ID
-	}
-	known, err := a.x.logged(ctx, ids)
-	if err != nil {
-		return err
-	}
+// settle marks acts that were ordered, and puts those aside whose id another record has.
+func (a *alone) settle(ctx context.Context, acts []ledger.Submission, taken []int) error {
 	var there []place
 	var refused []string
-	for _, id := range ids {
-		if r := known[id]; r != nil {
-			there = append(there, place{id, r.Commitment})
+	for i, act := range acts {
+		if taken[i] >= 0 {
+			refused = append(refused, act.ID)
 		} else {
-			refused = append(refused, id)
+			there = append(there, place{act.ID, act.Commitment})
 		}
 	}
 	if len(refused) > 0 {
-		a.x.host.Log.Error("the ledger will not have some records", "count", len(refused), "first", refused[0])
-		if err := a.x.store.refuse(ctx, "账本略过了它 / the ledger passed over it", refused...); err != nil {
+		a.x.host.Log.Error("other records have the ids of some acts", "count", len(refused), "first", refused[0])
+		if err := a.x.store.refuse(ctx, idTaken, refused...); err != nil {
 			return err
 		}
 	}
@@ -241,23 +216,18 @@ func (a *alone) settled(ctx context.Context, there []place) error {
 	return a.x.host.DB.Write(ctx, sqldb.Relaxed, func(tx *sqldb.Tx) error { return placed(ctx, tx, at, there) })
 }
 
-func (a *alone) batch(records []ledger.Submission) ([]byte, error) {
-	return ledger.NewBatch(a.x.cfg.Name, a.x.key, ledger.Batch{Records: records})
-}
-
-// order leads the ledger through a block, signs what came of it, and returns by how many records the log has grown.
-func (a *alone) order(ctx context.Context, txs [][]byte) (uint64, error) {
+// order leads the ledger through a block and signs what came of it; taken is as the ledger says it.
+func (a *alone) order(ctx context.Context, parts []*ledger.Own) (taken []int, err error) {
 	before := a.ledger.Log().Last().Size
-	if _, err := a.ledger.Apply(ctx, council.Block{Height: a.height + 1, Time: a.x.host.Now(), Proposer: a.x.cfg.Name, Txs: txs}); err != nil {
-		return 0, err
+	if taken, err = a.ledger.Order(ctx, a.height+1, a.x.host.Now(), parts); err != nil {
+		return nil, err
 	}
 	if err := a.ledger.Commit(ctx); err != nil {
-		return 0, err
+		return nil, err
 	}
 	a.height++
-	grown := a.ledger.Log().Last().Size - before
-	a.x.metrics.records.Add(float64(grown))
-	return grown, a.cosign(ctx)
+	a.x.metrics.records.Add(float64(a.ledger.Log().Last().Size - before))
+	return taken, a.cosign(ctx)
 }
 
 // cosign signs the newest checkpoint, as of the next whole second: what is signed existed by then. The signature can be

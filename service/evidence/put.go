@@ -105,7 +105,8 @@ func (x *Evidence) putRecords(ctx context.Context, in *newRecords) (*putAnswer, 
 	}
 	out := &putAnswer{}
 	out.Body.Accepted = len(records)
-	fresh, err := x.fresh(ctx, records)
+	look := !x.orderer.Finds() || len(batches) > 0 // what is refused leaves no batch behind
+	fresh, err := x.fresh(ctx, records, look)
 	if err != nil || len(fresh) == 0 {
 		return out, err
 	}
@@ -117,7 +118,7 @@ func (x *Evidence) putRecords(ctx context.Context, in *newRecords) (*putAnswer, 
 	}
 	err = x.orderer.Put(ctx, fresh)
 	if errors.Is(err, sqldb.ErrUnique) { // another request has brought one of them in between
-		if fresh, err = x.fresh(ctx, records); err == nil && len(fresh) > 0 {
+		if fresh, err = x.fresh(ctx, records, look); err == nil && len(fresh) > 0 {
 			err = x.orderer.Put(ctx, fresh)
 		}
 	}
@@ -156,25 +157,25 @@ func (b *backlog) admit(ctx context.Context, x *Evidence, n int64) error {
 }
 
 // fresh returns those of the records that are not known yet. One that is known as it is was accepted before; an id under
-// which something else is known is a conflict. A record's time is not compared: whoever brings one again may leave it out.
-func (x *Evidence) fresh(ctx context.Context, records []ledger.Submission) ([]ledger.Submission, error) {
-	ids, first := make([]string, len(records)), map[string]int{}
+// which something else is known is a conflict. What is in the log is known where it is to be looked for.
+func (x *Evidence) fresh(ctx context.Context, records []ledger.Submission, look bool) ([]ledger.Submission, error) {
+	ids, first := make([]string, len(records)), make(map[string]int, len(records))
 	for i := range records {
 		ids[i] = records[i].ID
-		if at, twice := first[ids[i]]; twice && !same(&records[at], &records[i]) {
+		if at, twice := first[ids[i]]; twice && !records[at].Same(&records[i]) {
 			return nil, within(i, conflict())
 		} else if !twice {
 			first[ids[i]] = i
 		}
 	}
-	known, err := x.known(ctx, ids)
+	known, err := x.known(ctx, ids, look)
 	if err != nil {
 		return nil, err
 	}
 	fresh := make([]ledger.Submission, 0, len(first))
 	for i := range records {
 		have, is := known[ids[i]]
-		if is && !same(have, &records[i]) {
+		if is && !have.Same(&records[i]) {
 			return nil, within(i, conflict())
 		}
 		if !is && first[ids[i]] == i {
@@ -184,10 +185,6 @@ func (x *Evidence) fresh(ctx context.Context, records []ledger.Submission) ([]le
 	return fresh, nil
 }
 
-func same(a, b *ledger.Submission) bool {
-	return a.Type == b.Type && a.Commitment == b.Commitment && a.Batch == b.Batch
-}
-
 // CodeTaken is the code of errors of kind Conflict that say another record has an id.
 const CodeTaken = "evidence.taken"
 
@@ -195,11 +192,14 @@ func conflict() error {
 	return errs.New(errs.Conflict, "该编号已用于另一条记录", "another record has this id").WithCode(CodeTaken).WithField("id")
 }
 
-// known returns what stands under ids: in the log, or waiting for it.
-func (x *Evidence) known(ctx context.Context, ids []string) (map[string]*ledger.Submission, error) {
-	all, err := x.logged(ctx, ids)
-	if err != nil {
-		return nil, err
+// known returns what stands under ids: waiting for the log, or in it where that is to be looked at.
+func (x *Evidence) known(ctx context.Context, ids []string, look bool) (map[string]*ledger.Submission, error) {
+	all := map[string]*ledger.Submission{}
+	if look {
+		var err error
+		if all, err = x.logged(ctx, ids); err != nil {
+			return nil, err
+		}
 	}
 	waiting, err := x.store.among(ctx, ids)
 	if err != nil {
@@ -220,11 +220,7 @@ func (x *Evidence) logged(ctx context.Context, ids []string) (map[string]*ledger
 		return nil, err
 	}
 	all := make(map[string]*ledger.Submission, len(there))
-	for id := range there {
-		_, data, err := x.log.Find(ctx, id)
-		if err != nil {
-			return nil, err
-		}
+	for id, data := range there {
 		r, err := receipt.ParseRecord(data)
 		if err != nil {
 			return nil, err

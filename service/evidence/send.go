@@ -37,6 +37,9 @@ func (f *follower) Put(ctx context.Context, records []ledger.Submission) error {
 	return nil
 }
 
+// Finds implements orderer.
+func (f *follower) Finds() bool { return false }
+
 // send sends what waits to the council, in batches, and again what does not come back in the log.
 func (f *follower) send(ctx context.Context) {
 	s := sender{f: f, sent: map[string]time.Time{}}

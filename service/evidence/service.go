@@ -74,8 +74,11 @@ type Evidence struct {
 type orderer interface {
 	// Run orders what waits until ctx ends.
 	Run(ctx context.Context) error
-	// Put takes in records from another system. They are safe when it returns.
+	// Put takes in records from another system, all or none. They are safe when it returns.
 	Put(ctx context.Context, records []ledger.Submission) error
+	// Finds reports whether Put itself finds what is in the log already: it passes over what is there as it is, and refuses
+	// what has the id of something else.
+	Finds() bool
 	// Ready says why nothing can be ordered at the moment; nil where it can.
 	Ready() error
 }

@@ -101,8 +101,8 @@ func (s store) countWaiting(ctx context.Context) (int64, error) {
 	return sqldb.Value[int64](ctx, s.db, "SELECT count(*) FROM act WHERE placed_at = 0 AND refused = ''")
 }
 
-// taken is why an act is put aside whose id stands in the log with another commitment.
-const taken = "该编号已用于另一条记录 / another record has this id"
+// idTaken is why an act is put aside whose id stands in the log with another commitment.
+const idTaken = "该编号已用于另一条记录 / another record has this id"
 
 // place is an entry of the log, as far as an act of this id must agree with it.
 type place struct {
@@ -127,7 +127,7 @@ func placed(ctx context.Context, tx *sqldb.Tx, at int64, places []place) error {
 	}
 	_, err = tx.Exec(ctx, `UPDATE act SET placed_at = CASE WHEN act.commitment = p.commitment THEN CAST($2 AS BIGINT) ELSE 0 END,
 		refused = CASE WHEN act.commitment = p.commitment THEN '' ELSE $3 END
-		FROM (`+each+`) AS p WHERE act.id = p.id AND +act.placed_at = 0 AND act.refused = ''`, string(list), at, taken)
+		FROM (`+each+`) AS p WHERE act.id = p.id AND +act.placed_at = 0 AND act.refused = ''`, string(list), at, idTaken)
 	return err
 }
 

@@ -30,6 +30,8 @@ type pending struct {
 
 	l       *Ledger
 	entries []tlog.Entry
+	records []receipt.Record       // of entries, many in one piece of memory, as are
+	data    []byte                 // their bytes
 	here    map[string]bool        // ids in this block
 	found   map[lookup]*rule.Facts // by what this block's records can be looked up; the first of each
 	stored  map[lookup]string      // what the batch in hand looks up in the database; empty where nothing is found
@@ -37,8 +39,7 @@ type pending struct {
 
 // Apply implements council.Ledger.
 func (l *Ledger) Apply(ctx context.Context, b council.Block) (council.Applied, error) {
-	p := &pending{state: l.now, at: b.Time, l: l, here: map[string]bool{}, found: map[lookup]*rule.Facts{}}
-	p.height = b.Height
+	p := l.begin(b)
 	for _, tx := range b.Txs {
 		if err := p.apply(ctx, tx); err != nil {
 			return council.Applied{}, err
@@ -49,17 +50,31 @@ func (l *Ledger) Apply(ctx context.Context, b council.Block) (council.Applied, e
 			return council.Applied{}, err
 		}
 	}
-	var err error
-	if p.growth, err = l.log.Grow(p.entries); err != nil {
+	if err := p.close(); err != nil {
 		return council.Applied{}, err
 	}
-	p.hash = p.root(p.growth.Checkpoint)
-	l.pending = p
 	applied := council.Applied{Hash: p.hash}
 	if p.changed {
 		applied.Members = p.policy.Members
 	}
 	return applied, nil
+}
+
+// begin begins a block.
+func (l *Ledger) begin(b council.Block) *pending {
+	p := &pending{state: l.now, at: b.Time, l: l, here: map[string]bool{}, found: map[lookup]*rule.Facts{}}
+	p.height = b.Height
+	return p
+}
+
+// close ends a block: Commit can write it.
+func (p *pending) close() (err error) {
+	if p.growth, err = p.l.log.Grow(p.entries); err != nil {
+		return err
+	}
+	p.hash = p.root(p.growth.Checkpoint)
+	p.l.pending = p
+	return nil
 }
 
 // apply does what a transaction says. What Check would refuse is passed over; an error is the database's.
@@ -81,12 +96,18 @@ func (p *pending) apply(ctx context.Context, tx []byte) error {
 	if err != nil {
 		return err
 	}
+	return p.addAll(ctx, batch, known)
+}
+
+// addAll adds the records of a batch that are not known yet and that nothing is wrong with.
+func (p *pending) addAll(ctx context.Context, batch *reading, known map[string][]byte) error {
 	if err := p.foresee(ctx, batch); err != nil {
 		return err
 	}
+	p.entries = slices.Grow(p.entries, len(batch.records))
 	for i := range batch.records {
 		r := &batch.records[i]
-		if known[r.ID] || p.here[r.ID] || batch.wrong[i] != nil {
+		if known[r.ID] != nil || p.here[r.ID] || batch.wrong[i] != nil {
 			continue
 		}
 		if err := p.add(r, batch.facts[i]); err != nil {
@@ -96,23 +117,25 @@ func (p *pending) apply(ctx context.Context, tx []byte) error {
 	return nil
 }
 
-// check returns the facts of a submission that may become a record.
-func (s *state) check(r *Submission) (*rule.Facts, error) {
+// check returns the facts of a submission that may become a record. What it writes behind scratch is of no use after.
+func (s *state) check(r *Submission, scratch []byte) (*rule.Facts, []byte, error) {
 	record := receipt.Record{ID: r.ID, Type: r.Type, Commitment: r.Commitment, Time: r.Time, Needs: s.policy.needs(r.Type), Batch: r.Batch}
-	if _, err := record.Marshal(); err != nil {
-		return nil, err
+	scratch, err := record.Append(scratch)
+	if err != nil {
+		return nil, scratch, err
 	}
 	if strings.HasPrefix(r.Type, ownTypes) {
-		return nil, errs.New(errs.Forbidden, "此类记录由账本自己写入", "records of this type are the ledger's own").WithField("type")
+		return nil, scratch, errs.New(errs.Forbidden, "此类记录由账本自己写入", "records of this type are the ledger's own").WithField("type")
 	}
-	return s.ready.facts(r)
+	facts, err := s.ready.facts(r)
+	return facts, scratch, err
 }
 
 // ownTypes is what types begin with that no gateway may send.
 const ownTypes = "evidence."
 
 // known returns which of the ids are in the log already.
-func (p *pending) known(ctx context.Context, records []Submission) (map[string]bool, error) {
+func (p *pending) known(ctx context.Context, records []Submission) (map[string][]byte, error) {
 	ids := make([]string, len(records))
 	for i := range records {
 		ids[i] = records[i].ID
@@ -122,7 +145,8 @@ func (p *pending) known(ctx context.Context, records []Submission) (map[string]b
 
 // add judges a record and puts it at the end of the log.
 func (p *pending) add(r *Submission, facts *rule.Facts) error {
-	record := receipt.Record{ID: r.ID, Type: r.Type, Commitment: r.Commitment, Time: r.Time, Needs: p.policy.needs(r.Type), Batch: r.Batch}
+	record := p.record()
+	*record = receipt.Record{ID: r.ID, Type: r.Type, Commitment: r.Commitment, Time: r.Time, Needs: p.policy.needs(r.Type), Batch: r.Batch}
 	if compiled := p.ready.rules[r.Type]; compiled != nil {
 		earlier, err := p.search(compiled.Searches(facts))
 		if err != nil {
@@ -134,18 +158,43 @@ func (p *pending) add(r *Submission, facts *rule.Facts) error {
 		}
 		record.Rule = &verdict
 	}
-	entry, err := entryOf(&record)
+	data, err := record.Append(p.room())
 	if err != nil {
 		return err
 	}
+	p.data = p.data[:len(p.data)+len(data)]
 	if facts != nil {
-		if err := p.keep(&record, facts); err != nil {
+		if err := p.keep(record, facts); err != nil {
 			return err
 		}
 	}
 	p.here[r.ID] = true
-	p.entries = append(p.entries, entry)
+	p.entries = append(p.entries, tlog.Entry{ID: r.ID, Data: slices.Clip(data), Record: record})
 	return nil
+}
+
+// Records and their bytes are allocated many at a time: what each took by itself was most of the work of collecting garbage.
+const (
+	recordsAtOnce = 128
+	bytesAtOnce   = 64 << 10
+	longestRecord = 4 << 10
+)
+
+// record returns a record of the block's.
+func (p *pending) record() *receipt.Record {
+	if len(p.records) == cap(p.records) {
+		p.records = make([]receipt.Record, 0, recordsAtOnce)
+	}
+	p.records = p.records[:len(p.records)+1]
+	return &p.records[len(p.records)-1]
+}
+
+// room returns where the bytes of a record have room.
+func (p *pending) room() []byte {
+	if cap(p.data)-len(p.data) < longestRecord {
+		p.data = make([]byte, 0, bytesAtOnce)
+	}
+	return p.data[len(p.data):len(p.data):cap(p.data)]
 }
 
 // keep has a record's facts found by later ones.
@@ -233,7 +282,7 @@ func (p *pending) equivocated(ctx context.Context, m council.Misbehavior) error 
 // own adds a record of the ledger's own. Its original is public: the salt follows from the data.
 func (p *pending) own(ctx context.Context, id, typ string, data []byte) error {
 	known, err := p.l.log.Known(ctx, []string{id})
-	if err != nil || known[id] || p.here[id] {
+	if err != nil || known[id] != nil || p.here[id] {
 		return err
 	}
 	r := Submission{ID: id, Type: typ, Commitment: publicOriginal(data).Commitment(), Time: beijing.At(p.at)}

@@ -189,10 +189,8 @@ func (l *Ledger) Check(_ context.Context, tx []byte) error {
 	if err != nil {
 		return err
 	}
-	for i, wrong := range r.wrong {
-		if wrong != nil {
-			return fmt.Errorf("records[%d]: %w", i, wrong)
-		}
+	if err := r.refusal(); err != nil {
+		return err
 	}
 	l.readings.keep(tx, r)
 	return nil
@@ -214,16 +212,13 @@ func (s *state) believed(t *transaction) ([]Submission, error) {
 	}
 	key := s.policy.gateway(t.signatures[0].name)
 	if key == nil || gm.Verify(key, []byte(gm.DefaultID), signed(kindRecords, t.body), t.signatures[0].sig) != nil {
-		return nil, errs.New(errs.Forbidden, "签名不是所约定网关的", "the signature is of no gateway that was agreed on").WithCode("evidence.gateway")
+		return nil, errs.New(errs.Forbidden, "签名不是所约定网关的", "the signature is of no gateway that was agreed on").WithCode(CodeGateway)
 	}
 	return t.records()
 }
 
-// entryOf returns the log entry of a record, for a ledger of one operator or a council alike.
-func entryOf(r *receipt.Record) (tlog.Entry, error) {
-	data, err := r.Marshal()
-	return tlog.Entry{ID: r.ID, Data: data, Record: r}, err
-}
+// CodeGateway is the code of errors of kind Forbidden that say that the policy does not have a gateway or its key.
+const CodeGateway = "evidence.gateway"
 
 // Commit implements council.Ledger.
 func (l *Ledger) Commit(ctx context.Context) error {

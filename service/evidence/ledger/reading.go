@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"fmt"
 	"sync"
 
 	"github.com/qiongdev/qiong/kit/gm"
@@ -21,12 +22,28 @@ func (s *state) read(t *transaction) (*reading, error) {
 	if err != nil {
 		return nil, err
 	}
+	return s.readRecords(records), nil
+}
+
+// readRecords reads what a gateway says.
+func (s *state) readRecords(records []Submission) *reading {
 	r := &reading{policy: s.policy, records: records, facts: make([]*rule.Facts, len(records)), wrong: make([]error, len(records))}
+	var scratch []byte
 	for i := range records {
-		r.facts[i], r.wrong[i] = s.check(&records[i])
+		r.facts[i], scratch, r.wrong[i] = s.check(&records[i], scratch[:0])
 		records[i].Facts = nil
 	}
-	return r, nil
+	return r
+}
+
+// refusal returns why the first record may not become one that may not.
+func (r *reading) refusal() error {
+	for i, wrong := range r.wrong {
+		if wrong != nil {
+			return fmt.Errorf("records[%d]: %w", i, wrong)
+		}
+	}
+	return nil
 }
 
 // maxReadings is how many records are kept as they were read.
