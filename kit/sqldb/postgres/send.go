@@ -2,9 +2,12 @@ package postgres
 
 import (
 	"context"
+	"errors"
+	"sync"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 )
 
 // send writes what all jobs ask for in one round trip and one implicit transaction: the rows by one statement a table,
@@ -15,7 +18,8 @@ func (p *pool) send(group []*job) error {
 		return err
 	}
 	defer conn.Release()
-	b := batch{conn: conn.Conn()}
+	b := newBatch(conn.Conn())
+	defer b.release()
 	tables := p.columns(group)
 	defer p.put(tables)
 	for _, t := range tables {
@@ -43,21 +47,38 @@ func (p *pool) send(group []*job) error {
 	return nil
 }
 
-// batch is statements on their way to the server. What is prepared is asked of it once a connection.
+// batch is messages on their way to the server: statements to run, of which only the numbers of rows they change are
+// asked back. It does without pgconn's own batch, whose buffer grows anew each time and which has every statement
+// described again.
 type batch struct {
-	conn *pgx.Conn
-	pgconn.Batch
-	args pgx.ExtendedQueryBuilder
-	len  int
+	conn     *pgx.Conn
+	messages []byte
+	args     pgx.ExtendedQueryBuilder
+	err      error // of encoding, told by run
+}
+
+var buffers = sync.Pool{New: func() any { return &batch{} }}
+
+const maxBuffer = 1 << 20 // bytes of messages worth keeping room for
+
+func newBatch(conn *pgx.Conn) *batch {
+	b := buffers.Get().(*batch)
+	b.conn, b.messages, b.err = conn, b.messages[:0], nil
+	return b
+}
+
+func (b *batch) release() {
+	if b.conn = nil; cap(b.messages) <= maxBuffer {
+		buffers.Put(b)
+	}
 }
 
 func (b *batch) insert(t *table) error {
 	s, err := b.prepare(t.sql)
-	if err != nil {
-		return err
+	if err == nil {
+		b.execute(s, t.arrays(), binaryFormat)
 	}
-	b.ExecStatement(s, t.arrays(), binaryFormat, nil)
-	return nil
+	return err
 }
 
 var binaryFormat = []int16{pgx.BinaryFormatCode} // of every parameter
@@ -70,27 +91,51 @@ func (b *batch) exec(st statement) error {
 	if err := b.args.Build(b.conn.TypeMap(), s, st.args); err != nil {
 		return err
 	}
-	b.ExecStatement(s, b.args.ParamValues, b.args.ParamFormats, nil)
+	b.execute(s, b.args.ParamValues, b.args.ParamFormats)
 	return nil
 }
 
+// prepare returns the statement as this connection knows it; the server is asked once.
 func (b *batch) prepare(sql string) (*pgconn.StatementDescription, error) {
-	b.len++
 	return b.conn.Prepare(context.Background(), sql, sql)
 }
 
-// run sends the batch and returns how many rows each statement changed.
-func (b *batch) run() ([]int64, error) {
-	answers := b.conn.PgConn().ExecBatch(context.Background(), &b.Batch)
-	affected := make([]int64, 0, b.len)
-	for answers.NextResult() {
-		tag, err := answers.ResultReader().Close()
-		if err != nil {
-			break // Close returns it
-		}
-		affected = append(affected, tag.RowsAffected())
+func (b *batch) execute(s *pgconn.StatementDescription, values [][]byte, formats []int16) {
+	b.add(&pgproto3.Bind{PreparedStatement: s.Name, Parameters: values, ParameterFormatCodes: formats})
+	b.add(&pgproto3.Execute{})
+}
+
+func (b *batch) add(m pgproto3.FrontendMessage) {
+	if b.err == nil {
+		b.messages, b.err = m.Encode(b.messages)
 	}
-	return affected, answers.Close()
+}
+
+// run sends the batch and returns how many rows each statement changed. The server runs it as one transaction.
+func (b *batch) run() ([]int64, error) {
+	if b.add(&pgproto3.Sync{}); b.err != nil {
+		return nil, b.err
+	}
+	c := b.conn.PgConn()
+	if err := c.Frontend().SendUnbufferedEncodedCopyData(b.messages); err != nil { // writes any messages as they are
+		return nil, errors.Join(err, c.Close(context.Background()))
+	}
+	var affected []int64
+	var failed error
+	for {
+		answer, err := c.ReceiveMessage(context.Background())
+		if err != nil {
+			return nil, errors.Join(failed, err)
+		}
+		switch answer := answer.(type) {
+		case *pgproto3.CommandComplete:
+			affected = append(affected, pgconn.NewCommandTag(string(answer.CommandTag)).RowsAffected())
+		case *pgproto3.ErrorResponse:
+			failed = pgconn.ErrorResponseToPgError(answer)
+		case *pgproto3.ReadyForQuery:
+			return affected, failed
+		}
+	}
 }
 
 // missed is the server's code for a division by zero, by which exactlyOne fails.
