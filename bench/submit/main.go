@@ -14,6 +14,7 @@ import (
 	"log"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -49,7 +50,7 @@ func main() {
 	flag.IntVar(&o.conns, "conns", 128, "connections of the closed loop; the open loop may use four times as many")
 	flag.Float64Var(&o.rate, "rate", 17600, "submissions a second of the open loop; 0 for none")
 	flag.DurationVar(&o.p95, "p95", 112*time.Millisecond, "latency that the open loop must keep")
-	flag.StringVar(&o.only, "only", "", "measure only the systems whose name contains this")
+	flag.StringVar(&o.only, "only", "", "measure only the systems whose name ends in one of these, separated by semicolons")
 	flag.StringVar(&o.json, "json", "", "also write the results as JSON to this `file`")
 	flag.StringVar(&o.dir, "dir", "", "`folder` for the databases; the one for temporary files where empty")
 	peer := flag.String("peer", "", "serve as this peer; used by the program itself")
@@ -109,10 +110,14 @@ func run(ctx context.Context, o options) error {
 	return b.report.Write(os.Stdout, o.json)
 }
 
+func (b *bench) wanted(s system) bool {
+	return slices.ContainsFunc(strings.Split(b.only, ";"), func(end string) bool { return strings.HasSuffix(s.name, end) })
+}
+
 func (b *bench) closed(ctx context.Context) error {
 	for range b.rounds {
 		for _, s := range systems {
-			if !strings.Contains(s.name, b.only) {
+			if !b.wanted(s) {
 				continue
 			}
 			err := b.round(ctx, s, func(r *running, request load.Request, count *load.Count) (measure.Sample, error) {
@@ -134,7 +139,7 @@ func (b *bench) closed(ctx context.Context) error {
 // open lowers the rate until it is kept.
 func (b *bench) open(ctx context.Context) error {
 	for _, s := range systems {
-		if !s.open || !strings.Contains(s.name, b.only) {
+		if !s.open || !b.wanted(s) {
 			continue
 		}
 		for rate := b.rate; rate >= 500; rate *= 0.85 {
