@@ -127,6 +127,7 @@ func TestShapesAreBounded(t *testing.T) {
 func TestIDsOfOneHash(t *testing.T) {
 	sqldbtest.Each(t, func(t *testing.T, db sqldb.DB) {
 		l := open(t, db)
+		settle(l)
 		if _, err := l.Append(t.Context(), time.UnixMilli(0), entries(0, 3), nil); err != nil {
 			t.Fatal(err)
 		}
@@ -204,6 +205,7 @@ func TestALogFromBeforeIsCarriedOver(t *testing.T) {
 func TestExpiredIDsAreGone(t *testing.T) {
 	sqldbtest.Each(t, func(t *testing.T, db sqldb.DB) {
 		l := open(t, db)
+		settle(l)
 		if _, err := l.Append(t.Context(), time.UnixMilli(0), entries(0, 20), nil); err != nil {
 			t.Fatal(err)
 		}

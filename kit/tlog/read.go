@@ -191,7 +191,8 @@ func (l *Log) Expire(ctx context.Context, tx *sqldb.Tx, first uint64, limit int)
 	if err != nil || len(ids) == 0 {
 		return 0, err
 	}
-	if _, err := tx.Exec(ctx, "DELETE FROM log_id WHERE idx <= $2 AND hash IN (SELECT value FROM "+numbers(tx.Dialect())+")", listOf(ids), last); err != nil {
+	// Ids that are not there yet may come after their entries are gone, and are found in vain.
+	if _, err := tx.Exec(ctx, "DELETE FROM log_id WHERE idx <= $2 AND hash IN (SELECT value FROM "+numbersOf(tx.Dialect())+")", listOf(ids), last); err != nil {
 		return 0, err
 	}
 	return tx.Exec(ctx, "DELETE FROM log_entry WHERE idx <= $1", last)

@@ -48,8 +48,10 @@ type Log struct {
 	mu        sync.RWMutex // over what follows
 	edge      *edge
 	last      receipt.Checkpoint
-	shapes    shapes // replaced, never changed
+	shapes    shapes // replaced, never changed, as is
+	recent    recent
 
+	least         int // entries that gather at least before their ids go to log_id; 0: they go there at once
 	grown, signed news
 }
 
@@ -60,11 +62,14 @@ func Open(ctx context.Context, db sqldb.DB, origin string) (*Log, error) {
 		return nil, err
 	}
 	l := &Log{db: db, origin: origin}
-	if err := l.upgradeIDs(ctx); err != nil {
-		return nil, err
-	}
 	last, err := l.lastStored(ctx, db)
 	if err != nil {
+		return nil, err
+	}
+	if err := l.readRecent(ctx, last.Size); err != nil {
+		return nil, err
+	}
+	if err := l.upgradeIDs(ctx); err != nil {
 		return nil, err
 	}
 	if l.shapes, err = readShapes(ctx, db); err != nil {
@@ -125,6 +130,9 @@ type Growth struct {
 	places []int64        // of every entry in packed: where it begins, shifted by 16 bits, and its length; 0 where it is not there
 	ids    []int64        // the hashes of their ids
 	hasher hasher
+	before recent
+	recent recent // with these entries
+	due    run    // what goes to log_id
 	edge   *edge
 	tiles  []tile
 	shapes shapes
@@ -133,7 +141,7 @@ type Growth struct {
 // Grow computes what the log will be with further entries, whose ids must be new, and changes nothing.
 func (l *Log) Grow(entries []Entry) (*Growth, error) {
 	l.mu.RLock()
-	g := &Growth{From: l.last.Size, edge: l.edge.clone(), shapes: l.shapes}
+	g := &Growth{From: l.last.Size, edge: l.edge.clone(), shapes: l.shapes, before: l.recent}
 	l.mu.RUnlock()
 	g.ids, g.places = make([]int64, 0, len(entries)), make([]int64, 0, len(entries))
 	for i, e := range entries {
@@ -143,6 +151,7 @@ func (l *Log) Grow(entries []Entry) (*Growth, error) {
 		g.edge.add(e.Data)
 		g.put(int64(g.From)+int64(i), e)
 	}
+	g.index(l)
 	g.tiles = g.edge.take()
 	g.Checkpoint = receipt.Checkpoint{Origin: l.origin, Size: g.edge.tree.Size(), Root: g.edge.tree.Root()}
 	return g, nil
@@ -210,7 +219,7 @@ func (l *Log) Write(ctx context.Context, tx *sqldb.Tx, g *Growth, at time.Time) 
 	if err := g.writePacked(ctx, tx); err != nil {
 		return err
 	}
-	if err := indexIDs(ctx, tx, g.From, g.ids); err != nil {
+	if err := g.writeIDs(ctx, tx); err != nil {
 		return err
 	}
 	for _, t := range g.tiles {
@@ -228,7 +237,7 @@ func (l *Log) Written(g *Growth) {
 		return
 	}
 	l.mu.Lock()
-	l.edge, l.last, l.shapes = g.edge, g.Checkpoint, g.shapes
+	l.edge, l.last, l.shapes, l.recent = g.edge, g.Checkpoint, g.shapes, g.recent
 	l.mu.Unlock()
 	l.grown.Tell()
 }
