@@ -143,7 +143,7 @@ func (l *Log) Grow(entries []Entry) (*Growth, error) {
 	l.mu.RLock()
 	g := &Growth{From: l.last.Size, edge: l.edge.clone(), shapes: l.shapes, before: l.recent}
 	l.mu.RUnlock()
-	g.ids, g.places = make([]int64, 0, len(entries)), make([]int64, 0, len(entries))
+	g.ids, g.places, g.packed = make([]int64, 0, len(entries)), make([]int64, 0, len(entries)), make([]byte, 0, 80*len(entries))
 	for i, e := range entries {
 		if len(e.ID) == 0 || len(e.Data) == 0 || len(e.Data) > merkle.MaxEntry {
 			return nil, errs.New(errs.Invalid, "日志条目须有编号与 1 至 65535 字节", "an entry of a log has an id and 1 to 65535 bytes")

@@ -134,65 +134,89 @@ func (a *alone) gather(puts []*put) []*put {
 	return puts
 }
 
-// block orders what was put and what waits in the table, and reports whether more may wait there.
+// block orders what waits in the table, and then what was put, so that no other record has the id of an act that was
+// accepted before; more acts than a block holds keep others waiting. It reports whether that is so.
 func (a *alone) block(ctx context.Context, puts []*put) (more bool, err error) {
-	var parts []*ledger.Own
+	acts, more, err := a.acts(ctx)
+	for err == nil && more && len(puts) > 0 {
+		if err = acts.order(ctx, a, nil); err == nil {
+			acts, more, err = a.acts(ctx)
+		}
+	}
+	if err != nil {
+		for _, p := range puts {
+			p.done <- err
+		}
+		return more, err
+	}
+	return more, acts.order(ctx, a, puts)
+}
+
+// acts are acts of the table as the ledger has read them, one by one.
+type acts struct {
+	records []ledger.Submission
+	own     []*ledger.Own
+}
+
+// acts reads the acts that wait, as many as a block holds, and reports whether more may wait.
+func (a *alone) acts(ctx context.Context) (read acts, more bool, err error) {
+	waiting, _, err := a.x.store.waiting(ctx, position{}, maxActsBlock)
+	if err == nil {
+		read, err = a.read(ctx, waiting)
+	}
+	return read, len(waiting) == maxActsBlock, err
+}
+
+// order orders acts and puts, and answers those who put.
+func (t acts) order(ctx context.Context, a *alone, puts []*put) (err error) {
+	parts := t.own
 	for _, p := range puts {
 		parts = append(parts, p.own)
 	}
-	var taken []int
-	defer func() {
-		for i, p := range puts {
-			if err == nil && taken[i] >= 0 {
-				p.done <- within(taken[i], conflict())
-			} else {
-				p.done <- err
-			}
-		}
-	}()
-	waiting, _, err := a.x.store.waiting(ctx, position{}, maxActsBlock)
-	if err != nil {
-		return false, err
+	if len(parts) == 0 {
+		return nil
 	}
-	acts, own, err := a.read(ctx, waiting)
-	if err != nil {
-		return false, err
+	taken, err := a.order(ctx, parts)
+	if err == nil {
+		err = a.settle(ctx, t.records, taken)
 	}
-	if parts = append(parts, own...); len(parts) > 0 {
-		if taken, err = a.order(ctx, parts); err == nil {
-			err = a.settle(ctx, acts, taken[len(puts):])
+	for i, p := range puts {
+		if at := len(t.own) + i; err == nil && taken[at] >= 0 {
+			p.done <- within(taken[at], conflict())
+		} else {
+			p.done <- err
 		}
 	}
-	return len(waiting) == maxActsBlock, err
+	return err
 }
 
 // maxActsBlock is how many acts of the table are ordered together.
 const maxActsBlock = 1000
 
 // read reads acts, each by itself, and puts aside those that can be no records of this log.
-func (a *alone) read(ctx context.Context, waiting []ledger.Submission) (acts []ledger.Submission, own []*ledger.Own, err error) {
+func (a *alone) read(ctx context.Context, waiting []ledger.Submission) (read acts, err error) {
 	for _, act := range waiting {
 		one, wrong := a.ledger.Read(a.self, []ledger.Submission{act})
 		if wrong == nil {
-			acts, own = append(acts, act), append(own, one)
+			read.records, read.own = append(read.records, act), append(read.own, one)
 			continue
 		}
 		if k := errs.KindOf(wrong); k != errs.Invalid && k != errs.Forbidden || errs.As(wrong).Code == ledger.CodeGateway {
-			return nil, nil, wrong // of the operator, not of the record
+			return acts{}, wrong // of the operator, not of the record
 		}
 		a.x.host.Log.Error("the ledger will not have a record", "id", act.ID, "err", wrong)
 		if err := a.x.store.refuse(ctx, reason(wrong), act.ID); err != nil {
-			return nil, nil, err
+			return acts{}, err
 		}
 	}
-	return acts, own, nil
+	return read, nil
 }
 
 // settle marks acts that were ordered, and puts those aside whose id another record has.
-func (a *alone) settle(ctx context.Context, acts []ledger.Submission, taken []int) error {
+func (a *alone) settle(ctx context.Context, records []ledger.Submission, taken []int) error {
 	var there []place
 	var refused []string
-	for i, act := range acts {
+	for i, act := range records {
 		if taken[i] >= 0 {
 			refused = append(refused, act.ID)
 		} else {

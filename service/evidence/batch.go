@@ -101,7 +101,7 @@ func (x *Evidence) takeBatch(a *act, acts [][32]byte) ([]sqldb.Insert, func(), e
 	}
 	b := newBatch(a.id, acts)
 	a.submission.Commitment, a.submission.Batch = b.root, b.size()
-	if err := x.fits(&a.submission); err != nil {
+	if _, err := x.fits(&a.submission, nil); err != nil {
 		return nil, nil, err
 	}
 	row, err := a.row()

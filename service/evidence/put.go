@@ -94,9 +94,11 @@ type putAnswer struct {
 func (x *Evidence) putRecords(ctx context.Context, in *newRecords) (*putAnswer, error) {
 	now := beijing.At(x.host.Now())
 	records, batches := make([]ledger.Submission, len(in.Body.Records)), []batch(nil)
+	var scratch []byte
 	for i := range in.Body.Records {
 		s, b := in.Body.Records[i].submission(now)
-		if err := x.fits(&s); err != nil {
+		var err error
+		if scratch, err = x.fits(&s, scratch[:0]); err != nil {
 			return nil, within(i, err)
 		}
 		if records[i] = s; b != nil {
@@ -105,10 +107,11 @@ func (x *Evidence) putRecords(ctx context.Context, in *newRecords) (*putAnswer, 
 	}
 	out := &putAnswer{}
 	out.Body.Accepted = len(records)
-	look := !x.orderer.Finds() || len(batches) > 0 // what is refused leaves no batch behind
-	fresh, err := x.fresh(ctx, records, look)
-	if err != nil || len(fresh) == 0 {
-		return out, err
+	fresh, err := records, error(nil)
+	if !x.orderer.Finds() || len(batches) > 0 { // what is refused leaves no batch behind
+		if fresh, err = x.fresh(ctx, records); err != nil || len(fresh) == 0 {
+			return out, err
+		}
 	}
 	if err := x.backlog.admit(ctx, x, int64(len(fresh))); err != nil {
 		return nil, err
@@ -118,7 +121,7 @@ func (x *Evidence) putRecords(ctx context.Context, in *newRecords) (*putAnswer, 
 	}
 	err = x.orderer.Put(ctx, fresh)
 	if errors.Is(err, sqldb.ErrUnique) { // another request has brought one of them in between
-		if fresh, err = x.fresh(ctx, records, look); err == nil && len(fresh) > 0 {
+		if fresh, err = x.fresh(ctx, records); err == nil && len(fresh) > 0 {
 			err = x.orderer.Put(ctx, fresh)
 		}
 	}
@@ -157,8 +160,8 @@ func (b *backlog) admit(ctx context.Context, x *Evidence, n int64) error {
 }
 
 // fresh returns those of the records that are not known yet. One that is known as it is was accepted before; an id under
-// which something else is known is a conflict. What is in the log is known where it is to be looked for.
-func (x *Evidence) fresh(ctx context.Context, records []ledger.Submission, look bool) ([]ledger.Submission, error) {
+// which something else is known is a conflict.
+func (x *Evidence) fresh(ctx context.Context, records []ledger.Submission) ([]ledger.Submission, error) {
 	ids, first := make([]string, len(records)), make(map[string]int, len(records))
 	for i := range records {
 		ids[i] = records[i].ID
@@ -168,7 +171,7 @@ func (x *Evidence) fresh(ctx context.Context, records []ledger.Submission, look 
 			first[ids[i]] = i
 		}
 	}
-	known, err := x.known(ctx, ids, look)
+	known, err := x.known(ctx, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -192,14 +195,11 @@ func conflict() error {
 	return errs.New(errs.Conflict, "该编号已用于另一条记录", "another record has this id").WithCode(CodeTaken).WithField("id")
 }
 
-// known returns what stands under ids: waiting for the log, or in it where that is to be looked at.
-func (x *Evidence) known(ctx context.Context, ids []string, look bool) (map[string]*ledger.Submission, error) {
-	all := map[string]*ledger.Submission{}
-	if look {
-		var err error
-		if all, err = x.logged(ctx, ids); err != nil {
-			return nil, err
-		}
+// known returns what stands under ids: in the log, or waiting for it.
+func (x *Evidence) known(ctx context.Context, ids []string) (map[string]*ledger.Submission, error) {
+	all, err := x.logged(ctx, ids)
+	if err != nil {
+		return nil, err
 	}
 	waiting, err := x.store.among(ctx, ids)
 	if err != nil {

@@ -60,6 +60,7 @@ type Evidence struct {
 	keys    atomic.Pointer[receipt.Trust] // of this log
 	sealer  *gm.Sealer
 	key     *keys.Key // with which this house signs
+	own     []string  // this house's name
 	wake    chan struct{}
 	backlog backlog
 	orderer orderer
@@ -76,8 +77,8 @@ type orderer interface {
 	Run(ctx context.Context) error
 	// Put takes in records from another system, all or none. They are safe when it returns.
 	Put(ctx context.Context, records []ledger.Submission) error
-	// Finds reports whether Put itself finds what is in the log already: it passes over what is there as it is, and refuses
-	// what has the id of something else.
+	// Finds reports whether Put itself finds what is known already: it passes over what is there as it is, and refuses what
+	// has the id of something else.
 	Finds() bool
 	// Ready says why nothing can be ordered at the moment; nil where it can.
 	Ready() error
@@ -93,7 +94,7 @@ type metrics struct {
 }
 
 func newEvidence(ctx context.Context, h *qiong.Host, cfg Config, chains map[string]Chain) (*Evidence, error) {
-	x := &Evidence{host: h, cfg: cfg, store: store{h.DB}, wake: make(chan struct{}, 1), quiet: quiet{log: h.Log}}
+	x := &Evidence{host: h, cfg: cfg, store: store{h.DB}, wake: make(chan struct{}, 1), quiet: quiet{log: h.Log}, own: []string{cfg.Name}}
 	var err error
 	if x.key, err = h.Keys.Signer("evidence.signing"); err != nil {
 		return nil, err
@@ -198,7 +199,7 @@ func (x *Evidence) take(_ context.Context, m outbox.Message) ([]sqldb.Insert, fu
 		return nil, nil, err
 	}
 	a.submission.Commitment, a.original = o.Commitment(), x.sealer.Seal(o.Marshal(), []byte("evidence/"+id))
-	if err := x.fits(&a.submission); err != nil {
+	if _, err := x.fits(&a.submission, nil); err != nil {
 		return nil, nil, err
 	}
 	row, err := a.row()
@@ -208,11 +209,10 @@ func (x *Evidence) take(_ context.Context, m outbox.Message) ([]sqldb.Insert, fu
 	return []sqldb.Insert{row}, x.nudge, nil
 }
 
-// fits returns nil where a submission can be a record of any log.
-func (x *Evidence) fits(s *ledger.Submission) error {
-	r := receipt.Record{ID: s.ID, Type: s.Type, Commitment: s.Commitment, Time: s.Time, Needs: []string{x.cfg.Name}, Batch: s.Batch}
-	_, err := r.Marshal()
-	return err
+// fits returns an error where a submission can be a record of no log. What it writes behind scratch is of no use after.
+func (x *Evidence) fits(s *ledger.Submission, scratch []byte) ([]byte, error) {
+	r := receipt.Record{ID: s.ID, Type: s.Type, Commitment: s.Commitment, Time: s.Time, Needs: x.own, Batch: s.Batch}
+	return r.Append(scratch)
 }
 
 // nudge wakes the orderer.

@@ -67,6 +67,11 @@ func (l *Ledger) begin(b council.Block) *pending {
 	return p
 }
 
+// expect makes room for records.
+func (p *pending) expect(n int) {
+	p.here, p.entries = make(map[string]bool, n), make([]tlog.Entry, 0, n)
+}
+
 // close ends a block: Commit can write it.
 func (p *pending) close() (err error) {
 	if p.growth, err = p.l.log.Grow(p.entries); err != nil {

@@ -34,7 +34,11 @@ func (l *Ledger) Read(operator Gateway, records []Submission) (*Own, error) {
 // is known as it is is passed over.
 func (l *Ledger) Order(ctx context.Context, height int64, at time.Time, parts []*Own) (taken []int, err error) {
 	p := l.begin(council.Block{Height: height, Time: at})
-	var ids []string
+	n := 0
+	for _, part := range parts {
+		n += len(part.reading.records)
+	}
+	ids := make([]string, 0, n)
 	for _, part := range parts {
 		for i := range part.reading.records {
 			ids = append(ids, part.reading.records[i].ID)
@@ -44,7 +48,8 @@ func (l *Ledger) Order(ctx context.Context, height int64, at time.Time, parts []
 	if err != nil {
 		return nil, err
 	}
-	first := make(map[string]*Submission, len(ids))
+	p.expect(n)
+	first := make(map[string]*Submission, n)
 	for _, part := range parts {
 		if part.reading.policy != p.policy {
 			return nil, errs.New(errs.Unavailable, "策略已更改", "the policy has changed in between")
