@@ -32,6 +32,9 @@ type Config struct {
 	// File with the master secret that seals the keys, at least 32 bytes, readable by its owner alone. Empty: made in
 	// the data folder at the first start, which is not safe for production.
 	MasterKey string `koanf:"master-key" zh:"封存密钥用的主密钥文件，至少 32 字节，仅属主可读。留空则首次启动时在数据目录内生成，不宜用于生产。"`
+	// Socket of a signer (qiong signer, or the process of a hardware module). A key that it has under the name that a service
+	// asks for is used there, and not made in the data folder. Empty: all keys are in the data folder.
+	Signer string `koanf:"signer" zh:"签名进程（qiong signer，或硬件密码模块的进程）的套接字。服务所需名称的密钥若在其中，即用它签名，不在数据目录中新建。留空则密钥都在数据目录。"`
 	// What to log: debug, info, warn or error.
 	LogLevel string `koanf:"log-level" zh:"日志级别：debug、info、warn 或 error。"`
 	// How to log: text or json.

@@ -37,6 +37,7 @@ import (
 	"github.com/qiongdev/qiong/kit/outbox"
 	"github.com/qiongdev/qiong/kit/saga/barrier"
 	"github.com/qiongdev/qiong/kit/saga/engine"
+	"github.com/qiongdev/qiong/kit/signer"
 	"github.com/qiongdev/qiong/kit/sqldb"
 	"github.com/qiongdev/qiong/kit/sqldb/postgres"
 	"github.com/qiongdev/qiong/kit/sqldb/sqlite"
@@ -56,6 +57,7 @@ type House struct {
 	bus       bus.Bus
 	lock      *lock
 	keys      *keys.Ring
+	signer    *signer.Client // nil: all keys are in the ring
 	mux       *http.ServeMux
 	api       *httpapi.API
 	tokens    *auth.Tokens
@@ -161,7 +163,13 @@ func (h *House) openFolder() (err error) {
 	if err := checkLayout(dir); err != nil {
 		return err
 	}
-	h.keys, err = keys.Open(filepath.Join(dir, "keys"), keys.Options{MasterFile: h.Config.MasterKey, CreateMaster: h.Config.MasterKey == ""})
+	o := keys.Options{MasterFile: h.Config.MasterKey, CreateMaster: h.Config.MasterKey == ""}
+	if h.Config.Signer != "" {
+		h.signer = signer.NewClient(h.Config.Signer, signer.ClientOptions{})
+		h.closers = append(h.closers, h.signer.Close)
+		o.Elsewhere = h.signer
+	}
+	h.keys, err = keys.Open(filepath.Join(dir, "keys"), o)
 	return err
 }
 

@@ -83,6 +83,13 @@ func (h *House) readyz(w http.ResponseWriter, r *http.Request) {
 	if h.audit.Status().Broken != nil {
 		away = append(away, "audit")
 	}
+	if h.signer != nil {
+		ctx, cancel := context.WithTimeout(r.Context(), time.Second)
+		if _, err := h.signer.Keys(ctx); err != nil {
+			away = append(away, "signer")
+		}
+		cancel()
+	}
 	if !h.ready.Load() {
 		away = append(away, "house")
 	}

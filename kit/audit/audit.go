@@ -9,7 +9,8 @@
 // beyond it acts are refused.
 //
 // About once a second, when the log has grown, the house signs its checkpoint, and a witness whose memory lies elsewhere
-// cosigns it. [Log.Check] computes the log anew and holds it to all that was signed.
+// cosigns it; one in another house may, too. [Log.Check] computes the log anew and holds it to all that was signed. A log
+// that was put back from a backup goes on once [Log.Restored] has stated what it lacks.
 package audit
 
 import (
@@ -24,6 +25,7 @@ import (
 
 	"github.com/qiongdev/qiong/kit/beijing"
 	"github.com/qiongdev/qiong/kit/errs"
+	"github.com/qiongdev/qiong/kit/lang"
 	"github.com/qiongdev/qiong/kit/receipt"
 	"github.com/qiongdev/qiong/kit/sqldb"
 	"github.com/qiongdev/qiong/kit/telemetry"
@@ -36,12 +38,13 @@ var tables embed.FS
 // Tables are the migrations beside those of tlog, for sqldb's Migrate.
 func Tables() fs.FS { return sqldb.Files(tables) }
 
-// Options say where a log is and who signs it. All are required but Log.
+// Options say where a log is and who signs it. All are required but Outside and Log.
 type Options struct {
 	DB       sqldb.DB // with Tables and tlog.Tables
 	Operator crypto.Signer
 	Witness  crypto.Signer
 	Memory   string // folder of the local witness
+	Outside  *Outside
 	Archive  string // folder for entries that have expired
 	Keep     time.Duration
 	Now      func() time.Time
@@ -54,12 +57,16 @@ type Log struct {
 	log      *tlog.Log
 	operator *receipt.Signer
 	witness  *tlog.Witness // nil where its memory is gone
+	outside  string        // name of the witness outside; empty where there is none
 	trust    *receipt.Trust
 	wake     chan struct{}
 
 	mu      sync.Mutex
 	waiting []*item
 	status  Status
+	problem lang.Text // of the witness outside
+
+	old bool // the database is of a version that knows no restores
 
 	writing sync.Mutex // one flush at a time
 	signing sync.Mutex // one cosign at a time
@@ -256,12 +263,12 @@ func pack(items []*item, from uint64, now time.Time) (leaves []tlog.Entry, rows 
 // Run writes what gathers, and signs about once a second what has grown, until ctx ends. What is left then is written by
 // Close.
 func (l *Log) Run(ctx context.Context) error {
-	signed := make(chan struct{})
-	go func() {
-		defer close(signed)
-		l.sign(ctx)
-	}()
-	defer func() { <-signed }()
+	var signing sync.WaitGroup
+	defer signing.Wait()
+	signing.Go(func() { l.sign(ctx) })
+	if l.o.Outside != nil {
+		signing.Go(func() { l.cosignOutside(ctx) })
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -283,12 +290,17 @@ func (l *Log) Run(ctx context.Context) error {
 	}
 }
 
-// Close writes what is left, signs it, and releases the witness. The database is closed by who opened it.
+// Close writes what is left, signs it, and releases the witness. What can't be signed since the key is in a process that
+// is away is signed after the next start. The database is closed by who opened it.
 func (l *Log) Close() error {
 	ctx := context.Background()
 	err := l.flush(ctx, sqldb.Durable)
 	if err == nil {
 		err = l.Sign(ctx)
+	}
+	if errs.Is(err, errs.Unavailable) || errs.Is(err, errs.Timeout) {
+		l.o.Log.WarnContext(ctx, "the end of the audit log is not signed yet", "err", err)
+		err = nil
 	}
 	if l.witness == nil {
 		return err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/qiongdev/qiong/kit/beijing"
 	"github.com/qiongdev/qiong/kit/errs"
+	"github.com/qiongdev/qiong/kit/receipt"
 	"github.com/qiongdev/qiong/kit/sqldb"
 	"github.com/qiongdev/qiong/kit/tlog"
 )
@@ -20,6 +21,7 @@ type Status struct {
 	Expired  uint64       // of them, the first so many are in the archive
 	Checked  beijing.Time // when it was last found whole; 0 where it was not checked yet
 	Progress uint64       // leaves that the check under way has done; 0 where none is
+	Gaps     []*Gap       // what it lacks since it was put back from backups, as the last check has found
 	Broken   error        // what was found; nil where nothing was
 }
 
@@ -78,6 +80,18 @@ func (l *Log) check(ctx context.Context, progress func(done, size uint64)) error
 	if err := l.checkWitness(ctx); err != nil {
 		return err
 	}
+	gaps, err := l.Gaps(ctx)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	l.status.Gaps = gaps
+	l.mu.Unlock()
+	if l.o.Outside != nil {
+		if err := l.AskOutside(ctx); broken(err) {
+			return err
+		} // one that is away is no reason not to check the rest
+	}
 	return l.log.CheckFrom(ctx, expired, progress)
 }
 
@@ -85,15 +99,8 @@ func (l *Log) check(ctx context.Context, progress func(done, size uint64)) error
 func (l *Log) checkWitness(ctx context.Context) error {
 	n, err := l.Note(ctx)
 	if err == nil {
-		if _, err = l.trust.Verify(n); err != nil {
+		if _, err := l.attested(ctx, n); err != nil {
 			return err
-		}
-		root, err := l.log.RootAt(ctx, n.Checkpoint.Size)
-		if err != nil {
-			return err
-		}
-		if root != n.Checkpoint.Root {
-			return changed("日志与签署的检查点不符", "the log is not what was signed")
 		}
 	} else if !errs.Is(err, errs.NotFound) && !errs.Is(err, errs.Unavailable) {
 		return err
@@ -114,6 +121,22 @@ func (l *Log) checkWitness(ctx context.Context) error {
 		err = changed("日志与见证者记得的不符", "the log is not what the witness remembers")
 	}
 	return err
+}
+
+// attested verifies a note, and that the log is what it says.
+func (l *Log) attested(ctx context.Context, n *receipt.Note) (*receipt.Attested, error) {
+	a, err := l.trust.Verify(n)
+	if err != nil {
+		return nil, err
+	}
+	root, err := l.log.RootAt(ctx, n.Checkpoint.Size)
+	if err != nil {
+		return nil, err
+	}
+	if root != n.Checkpoint.Root {
+		return nil, changed("日志与签署的检查点不符", "the log is not what was signed")
+	}
+	return a, nil
 }
 
 func changed(zh, en string) error {

@@ -37,18 +37,19 @@ const (
 
 // What is recorded. Services and tools add their own words, "<noun>.<verb>".
 const (
-	Access      = "access"       // graded data were asked for
-	SignIn      = "sign-in"      // a one-time token was exchanged for a session
-	SignOut     = "sign-out"     //
-	TokenIssue  = "token.issue"  //
-	TokenRevoke = "token.revoke" //
-	TokenRedeem = "token.redeem" // a one-time token was exchanged for an ordinary one
-	Start       = "house.start"  // the detail has the program's version
-	Stop        = "house.stop"   //
-	Config      = "config"       // the object is the SM3 of the effective configuration without its secrets
-	Keys        = "keys"         // the object is the SM3 of the detail: names and fingerprints of the public keys
-	Operate     = "operate"      // an operation that steers the house, such as sending dead letters anew
-	Expire      = "audit.expire" // entries left for the archive; the object is their range, the detail the archive's SM3
+	Access      = "access"         // graded data were asked for
+	SignIn      = "sign-in"        // a one-time token was exchanged for a session
+	SignOut     = "sign-out"       //
+	TokenIssue  = "token.issue"    //
+	TokenRevoke = "token.revoke"   //
+	TokenRedeem = "token.redeem"   // a one-time token was exchanged for an ordinary one
+	Start       = "house.start"    // the detail has the program's version
+	Stop        = "house.stop"     //
+	Config      = "config"         // the object is the SM3 of the effective configuration without its secrets
+	Keys        = "keys"           // the object is the SM3 of the detail: names and fingerprints of the public keys
+	Operate     = "operate"        // an operation that steers the house, such as sending dead letters anew
+	Restore     = "audit.restored" // the log was put back from a backup; the object is the range of leaves that it lacks, the detail the SM3 of the statement, and why
+	Expire      = "audit.expire"   // entries left for the archive; the object is their range, the detail the archive's SM3
 )
 
 // most is the longest value of a member, in bytes: longer ones are cut, and end with an ellipsis.

@@ -28,6 +28,9 @@ func OpenReader(ctx context.Context, db sqldb.DB, trust *receipt.Trust, memory s
 	if l.log, err = tlog.Open(ctx, db, keys[0].Origin); err != nil {
 		return nil, err
 	}
+	if _, err := sqldb.Value[int64](ctx, db, "SELECT count(*) FROM audit_restored"); err != nil {
+		l.old = true // nothing is written here: the next start of the house makes the table
+	}
 	signed, err := l.log.CosignedUpTo(ctx, WitnessName)
 	if err != nil {
 		return nil, err
@@ -73,6 +76,12 @@ func (r *Reader) Check(ctx context.Context, progress func(done, size uint64)) er
 
 // Status is [Log.Status], as Check has left it.
 func (r *Reader) Status() Status { return r.log.Status() }
+
+// Gaps is [Log.Gaps].
+func (r *Reader) Gaps(ctx context.Context) ([]*Gap, error) { return r.log.Gaps(ctx) }
+
+// Outside is [Log.Outside].
+func (r *Reader) Outside(ctx context.Context) ([]WitnessState, error) { return r.log.Outside(ctx) }
 
 // Note is [Log.Note].
 func (r *Reader) Note(ctx context.Context) (*receipt.Note, error) { return r.log.Note(ctx) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/qiongdev/qiong/kit/errs"
@@ -30,11 +31,18 @@ func (l *Log) identify() error {
 		return err
 	}
 	origin := "qiong.dev/audit/" + gm.KeyID(operator)
-	l.trust, err = receipt.NewTrust([]receipt.Key{
+	keys := []receipt.Key{
 		{Name: OperatorName, Origin: origin, Role: receipt.Operator, Public: operator},
 		{Name: WitnessName, Origin: origin, Role: receipt.Witness, Public: witness},
-	})
-	if err != nil {
+	}
+	if l.o.Outside != nil {
+		outside, err := l.o.Outside.trusted(origin)
+		if err != nil {
+			return err
+		}
+		keys, l.outside = append(keys, outside...), outside[0].Name
+	}
+	if l.trust, err = receipt.NewTrust(keys); err != nil {
 		return err
 	}
 	l.operator, err = receipt.NewSigner(OperatorName, l.o.Operator)
@@ -67,14 +75,18 @@ func (l *Log) openWitness(ctx context.Context) error {
 func (l *Log) sign(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	for {
+	for last := ""; ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		if err := l.Sign(ctx); err != nil && ctx.Err() == nil {
+		err := l.Sign(ctx)
+		if err != nil && err.Error() != last && ctx.Err() == nil {
 			l.o.Log.ErrorContext(ctx, "the audit log could not be signed; trying again", "err", err)
+		}
+		if last = ""; err != nil {
+			last = err.Error()
 		}
 	}
 }
@@ -112,13 +124,23 @@ func (l *Log) cosigned(ctx context.Context, d sqldb.Durability, size uint64, s r
 	return l.o.DB.Write(ctx, d, func(tx *sqldb.Tx) error { return l.log.Cosigned(ctx, tx, size, s) })
 }
 
-// Note returns the newest checkpoint that the witness has cosigned.
+// Note returns the newest checkpoint that the witness has cosigned. Signatures of witnesses outside that are no longer
+// believed are left out.
 func (l *Log) Note(ctx context.Context) (*receipt.Note, error) {
 	size, err := l.log.CosignedUpTo(ctx, WitnessName)
 	if err != nil {
 		return nil, err
 	}
-	return l.log.Note(ctx, size)
+	n, err := l.log.Note(ctx, size)
+	if err != nil {
+		return nil, err
+	}
+	keys := l.trust.Keys()
+	n.Signatures = slices.DeleteFunc(n.Signatures, func(s receipt.Signature) bool {
+		return s.Name != OperatorName && s.Name != WitnessName &&
+			!slices.ContainsFunc(keys, func(k receipt.Key) bool { return k.Name == s.Name && k.ID() == s.KeyID })
+	})
+	return n, nil
 }
 
 // Last returns the newest checkpoint, signed or not.

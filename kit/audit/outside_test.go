@@ -1,0 +1,182 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"os"
+	"testing"
+
+	"github.com/qiongdev/qiong/kit/errs"
+	"github.com/qiongdev/qiong/kit/merkle"
+	"github.com/qiongdev/qiong/kit/receipt"
+	"github.com/qiongdev/qiong/kit/sqldb"
+)
+
+// Cosign implements tlog.Cosigner.
+func (e *elsewhere) Cosign(ctx context.Context, older uint64, proof []merkle.Hash, n *receipt.Note) (receipt.Signature, error) {
+	if e.away {
+		return receipt.Signature{}, errs.New(errs.Unavailable, "不在", "away")
+	}
+	return e.Witness.Cosign(ctx, older, proof, n)
+}
+
+func newWitnessed(t testing.TB) (*backup, *elsewhere) {
+	t.Helper()
+	b := &backup{dir: t.TempDir()}
+	e := newElsewhere(t, b)
+	t.Cleanup(func() { b.close(t) })
+	b.reopen(t)
+	return b, e
+}
+
+func (b *backup) port(t testing.TB) WitnessState {
+	t.Helper()
+	all, err := b.Outside(t.Context())
+	if err != nil || len(all) != 1 || all[0].Name != "port" {
+		t.Fatalf("%+v, %v", all, err)
+	}
+	return all[0]
+}
+
+// The witness outside cosigns beside the local one; while it is away auditing goes on, and how far it is behind shows.
+func TestAWitnessOutside(t *testing.T) {
+	b, e := newWitnessed(t)
+	if err := b.AskOutside(t.Context()); err != nil || b.port(t).Size != 0 {
+		t.Fatal("nothing is signed yet", err)
+	}
+	b.add(t, 5, true)
+	if err := b.AskOutside(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := b.Note(t.Context()); err != nil || len(n.Signatures) != 3 || b.port(t).Size != 5 || b.port(t).At == 0 {
+		t.Errorf("%+v, %v", n, err)
+	}
+	e.away = true
+	b.add(t, 5, true)
+	if err := b.AskOutside(t.Context()); !errs.Is(err, errs.Unavailable) {
+		t.Error(err)
+	}
+	if w := b.port(t); w.Size != 5 || w.Problem.EN != "away" {
+		t.Errorf("%+v", w)
+	}
+	if err := b.Check(t.Context(), nil); err != nil || b.Status().Broken != nil {
+		t.Errorf("one that is away is no tampering: %v", err)
+	}
+	e.away = false
+	if err := b.Check(t.Context(), nil); err != nil || b.port(t).Size != 10 || !b.port(t).Problem.IsZero() {
+		t.Errorf("%+v, %v", b.port(t), err)
+	}
+
+	b.out = nil // another is to be asked, or none: what it has signed is no longer believed, and no reason for alarm
+	b.reopen(t)
+	if err := b.Check(t.Context(), nil); err != nil {
+		t.Error(err)
+	}
+}
+
+// Who has the machine, its keys, the database and the memory of the local witness, rewrites the log; the witness outside
+// has seen the other one.
+func TestARewrittenLogIsFoundOutside(t *testing.T) {
+	for name, n := range map[string]int{"shorter": 5, "as long": 10, "longer": 30} {
+		t.Run(name, func(t *testing.T) {
+			b, _ := newWitnessed(t)
+			b.add(t, 10, true)
+			if err := b.AskOutside(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			for _, table := range []string{"log_entry", "log_id", "log_tile", "log_checkpoint", "log_cosignature", "audit_leaf", "audit_who"} {
+				if _, err := b.db.Exec(t.Context(), sqldb.Durable, "DELETE FROM "+table); err != nil {
+					t.Fatal(err)
+				}
+			}
+			b.close(t)
+			if err := os.RemoveAll(b.file("witness")); err != nil {
+				t.Fatal(err)
+			}
+			b.reopen(t)
+			for range n {
+				if err := b.Commit(t.Context(), Entry{Who: "nobody", What: Operate, Outcome: Done}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := b.Sign(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			isBroken(t, b.Log)
+			if name != "shorter" {
+				return
+			}
+			b.Log.status.Broken = nil
+			if err := b.AskOutside(t.Context()); !broken(err) || b.Status().Broken == nil {
+				t.Errorf("asked between two checks: %v", err)
+			}
+		})
+	}
+}
+
+// Where the whole folder is put back, memory and all, only the witness outside knows what is missing. The gap that it
+// makes known is stated once, and it is no alarm any more that it does not go on by itself.
+func TestAWholeFolderIsRestored(t *testing.T) {
+	b, _ := newWitnessed(t)
+	b.add(t, 10, true)
+	b.save(t, "house.db", "witness")
+	b.add(t, 10, true)
+	if err := b.AskOutside(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.load(t, "house.db", "witness")
+	isBroken(t, b.Log)
+	g, err := b.Restored(t.Context(), "ops", "the whole machine")
+	if err != nil || g.Shown.Size != 10 || g.Lost() != 20 || len(g.Seen) != 1 || g.Seen[0] != (Seen{Name: "port", Size: 20}) {
+		t.Fatalf("%+v, %v", g, err)
+	}
+	for range 3 {
+		if err := b.Check(t.Context(), nil); err != nil || len(b.Status().Gaps) != 1 {
+			t.Fatal(err)
+		}
+		if w := b.port(t); w.Problem.IsZero() {
+			t.Errorf("%+v", w)
+		}
+		b.add(t, 10, true) // it outgrows what was lost
+	}
+	if _, err := b.Restored(t.Context(), "ops", "again"); !errs.Is(err, errs.Conflict) {
+		t.Error(err)
+	}
+}
+
+func named(keys []receipt.Key, name string) []receipt.Key {
+	k := keys[0]
+	k.Name = name
+	return []receipt.Key{k}
+}
+
+func TestWitnessesOutsideThatCannotBe(t *testing.T) {
+	b := &backup{dir: t.TempDir()}
+	newElsewhere(t, b)
+	good := *b.out
+	for name, change := range map[string]func(*Outside){
+		"the operator's name": func(o *Outside) { o.Keys = named(o.Keys, OperatorName) },
+		"the witness's name":  func(o *Outside) { o.Keys = named(o.Keys, WitnessName) },
+		"two names":           func(o *Outside) { o.Keys = append(named(o.Keys, "tax"), o.Keys...) },
+		"no keys":             func(o *Outside) { o.Keys = nil },
+		"another log's keys": func(o *Outside) {
+			o.Keys = []receipt.Key{{Name: "port", Origin: "other", Role: receipt.Witness, Public: fixed(3).PublicKey()}}
+		},
+		"the operator's key": func(o *Outside) {
+			k := o.Keys[0]
+			k.Public = fixed(1).PublicKey()
+			o.Keys = []receipt.Key{k}
+		},
+	} {
+		o := good
+		b.out = &o
+		change(&o)
+		if err := b.open(t.Context()); !errs.Is(err, errs.Invalid) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := errors.Join(b.db.Close()); err != nil {
+			t.Fatal(err)
+		}
+		b.Log = nil
+	}
+}

@@ -1,0 +1,323 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/qiongdev/qiong/kit/beijing"
+	"github.com/qiongdev/qiong/kit/errs"
+	"github.com/qiongdev/qiong/kit/folder"
+	"github.com/qiongdev/qiong/kit/gm"
+	"github.com/qiongdev/qiong/kit/receipt"
+	"github.com/qiongdev/qiong/kit/sqldb"
+)
+
+// Restored enters that the log was put back from a backup, by whom and why, and has the witness go on from there. It does
+// so only where what is there holds together and bears, at its newest cosigned checkpoint, the witness's own signature:
+// then that is an earlier state of the very log, and what was rewritten is refused. What followed is gone or replaced, of
+// which nothing can be shown; that is what the [Gap] states, in the log and beside it, for every later check to tell.
+//
+// First the entry and the statement are written, in one transaction, then the statement to the witness's folder, and then
+// the witness is set back: killed in between, it is found unfinished by the next call, which finishes it.
+func (l *Log) Restored(ctx context.Context, who, reason string) (*Gap, error) {
+	if err := errors.Join(checkLine("who", who), checkLine("reason", reason)); err != nil {
+		return nil, err
+	}
+	if l.witness == nil {
+		return nil, errs.New(errs.Conflict, "见证者失去了记忆，无从得知缺少什么", "the witness has lost its memory: what is missing can't be known").
+			WithHint("把 witness 文件夹一并从备份恢复", "restore the folder witness from a backup, too")
+	}
+	if err := l.flush(ctx, sqldb.Durable); err != nil {
+		return nil, err
+	}
+	l.keeping.Lock()
+	defer l.keeping.Unlock()
+	l.signing.Lock()
+	g, err := l.restore(ctx, who, reason)
+	l.signing.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	if err := l.Sign(ctx); err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	l.status.Broken = nil
+	l.mu.Unlock()
+	err = l.check(ctx, func(uint64, uint64) {})
+	l.found(ctx, err)
+	return g, err
+}
+
+func (l *Log) restore(ctx context.Context, who, reason string) (*Gap, error) {
+	s, err := l.unfinished(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if s == nil {
+		g, err := l.gap(ctx, who, reason)
+		if err != nil {
+			return nil, err
+		}
+		if s, err = l.state(ctx, g); err != nil {
+			return nil, err
+		}
+	}
+	return s.Gap, l.goOn(s)
+}
+
+// gap finds out what is missing, and has it signed.
+func (l *Log) gap(ctx context.Context, who, reason string) (*Gap, error) {
+	expired, err := l.expired(ctx)
+	if err == nil {
+		err = l.log.CheckFrom(ctx, expired, nil)
+	}
+	if err != nil {
+		return nil, refused(err)
+	}
+	g := &Gap{Time: beijing.At(l.o.Now()), Who: who, Reason: reason, Found: l.log.Last()}
+	if g.Shown, g.ShownAt, err = l.shown(ctx); err != nil {
+		return nil, refused(err)
+	}
+	if g.Seen, err = l.seen(ctx); err != nil {
+		return nil, err
+	}
+	if len(g.Seen) == 0 {
+		return nil, errs.New(errs.Conflict, "日志没有缺少见证者见过的内容，不必登记", "the log lacks nothing that a witness has seen: there is nothing to enter")
+	}
+	if g.Lost() <= g.Shown.Size {
+		return nil, refused(changed("见证者见过的与已联署的部分不符", "what the witness has seen is not what it has cosigned"))
+	}
+	return g, g.sign(l.o.Operator, l.o.Witness)
+}
+
+// refused says of a log that is not an earlier state of what was signed that it stays broken.
+func refused(err error) error {
+	if !broken(err) && !errs.Is(err, errs.NotFound) && !errs.Is(err, errs.Unavailable) {
+		return err
+	}
+	e := errs.As(err)
+	return errs.Wrap(err, errs.Conflict, "现存的日志不是已签署日志的较早状态，不能作为恢复登记："+e.Msg.ZH,
+		"what is there is not an earlier state of the log that was signed, and can't be entered as a restore: "+e.Msg.EN).WithCode(CodeChanged)
+}
+
+// shown returns the newest checkpoint that the witness has cosigned, and when, having verified that the log is that.
+func (l *Log) shown(ctx context.Context) (c receipt.Checkpoint, at beijing.Time, err error) {
+	n, err := l.Note(ctx)
+	if err != nil {
+		return c, 0, err
+	}
+	a, err := l.attested(ctx, n)
+	if err != nil {
+		return c, 0, err
+	}
+	for _, s := range a.Cosignatures {
+		if s.Name == WitnessName {
+			at = s.Time
+		}
+	}
+	return n.Checkpoint, at, nil
+}
+
+// seen returns what witnesses remember that is not in the log.
+func (l *Log) seen(ctx context.Context) (all []Seen, err error) {
+	if known, ok := l.witness.Last(l.log.Origin()); ok {
+		if here, err := l.has(ctx, known); err != nil {
+			return nil, err
+		} else if !here {
+			all = append(all, Seen{WitnessName, known.Size, &known.Root})
+		}
+	}
+	if l.o.Outside == nil {
+		return all, nil
+	}
+	if size, err := l.ask(ctx); broken(err) { // one that is away is asked again later
+		if covered, err := l.covered(ctx, size); err != nil || covered {
+			return all, err
+		}
+		all = append(all, Seen{Name: l.outside, Size: size})
+	}
+	return all, nil
+}
+
+// covered reports whether a gap that is stated is why a witness remembers a size that is not in the log.
+func (l *Log) covered(ctx context.Context, size uint64) (bool, error) {
+	gaps, err := l.Gaps(ctx)
+	return slices.ContainsFunc(gaps, func(g *Gap) bool { return g.covers(size) }), err
+}
+
+// has reports whether a checkpoint is one of the log.
+func (l *Log) has(ctx context.Context, c receipt.Checkpoint) (bool, error) {
+	if c.Size > l.log.Last().Size {
+		return false, nil
+	}
+	root, err := l.log.RootAt(ctx, c.Size)
+	return root == c.Root, err
+}
+
+// stated is a gap that stands in the database.
+type stated struct {
+	*Gap
+	leaf uint64 // that says so
+	text string
+}
+
+// state writes the entry and the statement.
+func (l *Log) state(ctx context.Context, g *Gap) (*stated, error) {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	s := &stated{g, l.log.Last().Size, string(g.Marshal())}
+	return s, l.write(ctx, sqldb.Durable, []*item{{entry: g.entry()}}, func(tx *sqldb.Tx) error {
+		_, err := tx.Exec(ctx, "INSERT INTO audit_restored (leaf, statement) VALUES ($1, $2)", int64(s.leaf), s.text)
+		return err
+	})
+}
+
+// unfinished returns a gap that was stated, and after which the witness was not set back; nil where there is none.
+func (l *Log) unfinished(ctx context.Context) (*stated, error) {
+	all, err := l.statements(ctx)
+	if err != nil {
+		return nil, err
+	}
+	known, _ := l.witness.Last(l.log.Origin())
+	for _, s := range all {
+		if seen := s.local(); seen != nil && seen.Size == known.Size && *seen.Root == known.Root {
+			return s, nil
+		}
+	}
+	return nil, nil
+}
+
+// local returns what the local witness had seen; nil where it missed nothing.
+func (g *Gap) local() *Seen {
+	i := slices.IndexFunc(g.Seen, func(s Seen) bool { return s.Name == WitnessName && s.Root != nil })
+	if i < 0 {
+		return nil
+	}
+	return &g.Seen[i]
+}
+
+// goOn keeps the statement where the witness remembers, and sets it back to what is shown.
+func (l *Log) goOn(s *stated) error {
+	sum := gm.SM3([]byte(s.text)) // the same leaf may say so again, after another restore
+	name := filepath.Join(l.o.Memory, fmt.Sprintf("%s%012d-%x", gapFile, s.leaf, sum[:4]))
+	if err := folder.Place(name, func(w io.Writer) error { _, err := io.WriteString(w, s.text); return err }); err != nil {
+		return err
+	}
+	seen := s.local()
+	if seen == nil {
+		return nil
+	}
+	return l.witness.SetBack(receipt.Checkpoint{Origin: l.log.Origin(), Size: seen.Size, Root: *seen.Root}, s.Shown)
+}
+
+// gapFile begins the names of statements in the witness's folder. They lie there, too, so that who can write to the
+// database alone cannot take a gap out of sight.
+const gapFile = "restored-"
+
+// Gaps returns what the log lacks since it was put back from backups, oldest first, each verified.
+func (l *Log) Gaps(ctx context.Context) ([]*Gap, error) {
+	all, err := l.statements(ctx)
+	if err != nil {
+		return nil, err
+	}
+	kept, err := l.kept()
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range kept {
+		if slices.ContainsFunc(all, func(s *stated) bool { return s.text == k.text }) {
+			continue
+		}
+		// The entry of a gap may itself be in what a later backup lacks.
+		if !slices.ContainsFunc(all, func(s *stated) bool { return k.leaf >= s.Shown.Size && k.leaf < s.Lost() }) {
+			return nil, changed("日志曾由备份恢复，其声明被拿掉了", "the log was put back from a backup, and the statement of it was taken away")
+		}
+		all = append(all, k)
+	}
+	slices.SortStableFunc(all, func(a, b *stated) int { return int(a.Time - b.Time) })
+	gaps := make([]*Gap, len(all))
+	for i, s := range all {
+		gaps[i] = s.Gap
+	}
+	return gaps, nil
+}
+
+// statements returns the gaps in the database, each held to its signatures and to the entry that names it.
+func (l *Log) statements(ctx context.Context) ([]*stated, error) {
+	if l.old {
+		return nil, nil
+	}
+	all, err := sqldb.All(ctx, l.o.DB, func(row sqldb.Scanner) (*stated, error) {
+		var leaf int64
+		s := new(stated)
+		err := row.Scan(&leaf, &s.text)
+		s.leaf = uint64(leaf)
+		return s, err
+	}, "SELECT leaf, statement FROM audit_restored ORDER BY leaf")
+	if err != nil {
+		return nil, err
+	}
+	expired, err := l.expired(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range all {
+		if err := s.read(l.trust); err != nil {
+			return nil, err
+		}
+		if s.leaf < expired {
+			continue // the entry is in the archive
+		}
+		leaves, err := l.Leaves(ctx, s.leaf, 1)
+		if err != nil {
+			return nil, err
+		}
+		if entry := s.entry(); len(leaves) != 1 || string(leaves[0]) != string(entry.Append(nil)) {
+			return nil, changed("恢复声明与日志中的条目不符", "the statement of a restore is not what the log says of it")
+		}
+	}
+	return all, nil
+}
+
+// read reads the text.
+func (s *stated) read(trust *receipt.Trust) (err error) {
+	if s.Gap, err = ParseGap([]byte(s.text)); err != nil {
+		return err
+	}
+	return s.Verify(trust)
+}
+
+// kept returns the statements in the witness's folder.
+func (l *Log) kept() (all []*stated, err error) {
+	files, err := os.ReadDir(l.o.Memory)
+	if errors.Is(err, os.ErrNotExist) || l.o.Memory == "" {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range files {
+		s := new(stated)
+		digits, ok := strings.CutPrefix(f.Name(), gapFile)
+		if _, err := fmt.Sscanf(digits, "%d-", &s.leaf); !ok || err != nil {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(l.o.Memory, f.Name()))
+		if err != nil {
+			return nil, err
+		}
+		s.text = string(text)
+		if err := s.read(l.trust); err != nil {
+			return nil, err
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
