@@ -54,26 +54,26 @@ func (b *bench) startCouncil(ctx context.Context, flags ...string) (*system, err
 	for k, v := range s.council.Settings() {
 		flags = append(flags, "--"+k, v)
 	}
-	return s, s.start(ctx, flags)
+	return s, s.start(ctx, "up", flags)
 }
 
-// startAlone starts a house in log mode.
-func (b *bench) startAlone(ctx context.Context, flags ...string) (*system, error) {
+// startAlone starts log mode by a command: in the whole house with up, with evidence the service by itself.
+func (b *bench) startAlone(ctx context.Context, command string, flags ...string) (*system, error) {
 	dir, err := os.MkdirTemp(b.dir, "qiong-bench-evidence-")
 	if err != nil {
 		return nil, err
 	}
 	s := &system{dir: dir}
-	return s, s.start(ctx, flags)
+	return s, s.start(ctx, command, flags)
 }
 
-func (s *system) start(ctx context.Context, flags []string) (err error) {
+func (s *system) start(ctx context.Context, command string, flags []string) (err error) {
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.stop())
 		}
 	}()
-	if s.Program, err = program.StartIn(ctx, s.dir, "up", flags...); err != nil {
+	if s.Program, err = program.StartIn(ctx, s.dir, command, flags...); err != nil {
 		return err
 	}
 	agency, err := s.As(ctx, "agency")
@@ -215,6 +215,33 @@ func (s *system) memory() (text string, pss map[string]float64) {
 		said = append(said, fmt.Sprintf("%s %.0f/%.0f", p.name, all["Pss:"], all["Pss_Anon:"]))
 	}
 	return strings.Join(said, ", "), pss
+}
+
+// mostMemory looks at the house's memory five times a second until the function it returns is called, which tells the
+// most of every figure that smaps_rollup has, and what each process has now.
+func (s *system) mostMemory(ctx context.Context) func() (most map[string]float64, now string) {
+	ctx, stop := context.WithCancel(ctx)
+	done := make(chan map[string]float64)
+	go func() {
+		most, tick := map[string]float64{}, time.NewTicker(200*time.Millisecond)
+		defer tick.Stop()
+		for {
+			for k, v := range rollup(s.PID) {
+				most[k] = max(most[k], v)
+			}
+			select {
+			case <-ctx.Done():
+				done <- most
+				return
+			case <-tick.C:
+			}
+		}
+	}()
+	return func() (map[string]float64, string) {
+		stop()
+		now, _ := s.memory()
+		return <-done, now
+	}
 }
 
 // rollup reads the lines of a process's smaps_rollup, in MiB.
