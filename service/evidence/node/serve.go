@@ -15,6 +15,7 @@ import (
 	"github.com/qiongdev/qiong"
 	"github.com/qiongdev/qiong/kit/errs"
 	"github.com/qiongdev/qiong/kit/lang"
+	"github.com/qiongdev/qiong/kit/lean"
 	"github.com/qiongdev/qiong/kit/sqldb"
 	"github.com/qiongdev/qiong/service/evidence/ledger"
 )
@@ -59,6 +60,10 @@ func runNode(ctx context.Context, c *qiong.Console, open func(path string) (sqld
 	cfg.Open = open
 	cfg.Serving = func(url string) {
 		fmt.Fprintf(c.Out, c.Say("%s 的节点 %s\n", "node of %s at %s\n"), cfg.Home.Agency(), url)
+		debug.FreeOSMemory() // what was needed to start
+		if _, err := lean.Program(); err != nil {
+			cfg.Log.Warn("the program's pages could not be let go", "err", err)
+		}
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -68,12 +73,12 @@ func runNode(ctx context.Context, c *qiong.Console, open func(path string) (sqld
 			stop()
 		}()
 	}
-	lean()
+	collectEarly()
 	return Run(ctx, cfg)
 }
 
-// lean has a node, of which several may share a machine with a house, collect garbage early. GOGC and GOMEMLIMIT go before.
-func lean() {
+// collectEarly has a node, of which several may share a machine with a house, collect garbage early. GOGC and GOMEMLIMIT go before.
+func collectEarly() {
 	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetGCPercent(50)
 	}

@@ -1,0 +1,2 @@
+// Package lean gives memory back that a process has needed once.
+package lean
