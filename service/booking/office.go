@@ -204,14 +204,23 @@ const (
 // erase drops the documents of visitors whose visit is over from the tables. In the logs they do not stay so long: what
 // is in the tables is dropped there.
 func (b *Booking) erase(ctx context.Context) error {
-	before := b.host.Now().Add(-b.cfg.Erase).UnixMilli()
-	for {
-		n, err := b.store.erase(ctx, before, erasePiece)
+	slots, err := b.store.filled(ctx, b.host.Now().Add(-b.cfg.Erase).UnixMilli())
+	if err != nil {
+		return err
+	}
+	for _, slot := range slots {
+		all, err := b.projected(ctx, slot.shard)
 		if err != nil {
 			return err
 		}
-		if n < erasePiece {
-			break
+		if err := b.store.erase(ctx, slot); err != nil {
+			return err
+		}
+		if !all { // more of its bookings may come into the tables
+			continue
+		}
+		if err := b.store.empty(ctx, slot); err != nil {
+			return err
 		}
 	}
 	for _, seat := range b.seats {
@@ -220,6 +229,20 @@ func (b *Booking) erase(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// projected reports whether the tables have all that a shard's log holds at this moment. Who leads it alone can tell.
+func (b *Booking) projected(ctx context.Context, shard uint16) (bool, error) {
+	if int(shard) >= len(b.seats) {
+		return false, nil
+	}
+	running, err := b.seats[shard].shard()
+	if err != nil {
+		return false, nil // nobody knows
+	}
+	durable := running.Durable()
+	at, err := b.store.progress(ctx, reader("rows", shard))
+	return at >= durable, err
 }
 
 // code returns what lets the people of a booking in.

@@ -21,7 +21,7 @@ const projection = 2000
 // follow reads what is durable in a log from where a reader stopped, and hands it over in pieces that take writes into
 // the tables in the transaction of the reader's own progress.
 func (s *seat) follow(ctx context.Context, log journal, name string, most int, settle time.Duration, take func(records []record) (func(context.Context, *sqldb.Tx) error, error)) error {
-	name += "/" + strconv.Itoa(int(s.number))
+	name = reader(name, s.number)
 	at, err := s.b.store.progress(ctx, name)
 	if err != nil {
 		return err

@@ -142,8 +142,8 @@ func (s *seat) trim(ctx context.Context) error {
 	if s.b.pair != nil {
 		last = min(last, s.b.pair.needed(int(s.number)))
 	}
-	for _, reader := range []string{"rows", "acts"} {
-		at, err := s.b.store.progress(ctx, reader+"/"+strconv.Itoa(int(s.number)))
+	for _, name := range []string{"rows", "acts"} {
+		at, err := s.b.store.progress(ctx, reader(name, s.number))
 		if err != nil {
 			return err
 		}

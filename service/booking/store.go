@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -35,6 +36,9 @@ var (
 func beijingTime(ms int64) string { return beijing.Format(beijing.FromMilli(ms)) }
 
 func (b *Booking) salt(place []byte) [32]byte { return b.salts.Sum(place) }
+
+// reader names who reads a shard's log.
+func reader(name string, shard uint16) string { return name + "/" + strconv.Itoa(int(shard)) }
 
 // progress returns how far a reader has got, and writes down that it exists.
 func (s store) progress(ctx context.Context, name string) (uint64, error) {
@@ -190,9 +194,28 @@ func (s store) batchOf(ctx context.Context, shard uint16, lsn uint64) (first uin
 	return uint64(at), lsns, err
 }
 
-// erase drops the documents of the visitors of at most so many bookings whose slot ended before a time, and returns of how
-// many.
-func (s store) erase(ctx context.Context, before int64, most int) (int64, error) {
-	return s.db.Exec(ctx, sqldb.Durable, `UPDATE booking SET visitors = $1 WHERE number IN (SELECT b.number FROM booking b JOIN slot s ON s.id = b.slot
-		WHERE s.end_at < $2 AND length(b.visitors) > 0 LIMIT $3)`, []byte{}, before, int64(most))
+// filled returns slots that ended before a time and whose bookings may still hold documents, those that ended first.
+func (s store) filled(ctx context.Context, before int64) ([]slotPlace, error) {
+	return sqldb.All(ctx, s.db, func(r sqldb.Scanner) (slotPlace, error) {
+		var shard, place int64
+		err := r.Scan(&shard, &place)
+		return slotPlace{uint16(shard), uint32(place)}, err
+	}, "SELECT shard, place FROM slot WHERE end_at < $1 AND erased = 0 ORDER BY end_at", before)
+}
+
+// erase drops the documents of the visitors of a slot, piece by piece.
+func (s store) erase(ctx context.Context, slot slotPlace) error {
+	first := int64(ledger.NumberOf(slot.shard, slot.place, 0))
+	last, err := sqldb.Value[int64](ctx, s.db, "SELECT coalesce(max(number), 0) FROM booking WHERE number >= $1 AND number < $2", first, first+int64(ledger.PerSlot)-1)
+	for at := first; err == nil && at <= last; at += erasePiece {
+		_, err = s.db.Exec(ctx, sqldb.Durable, "UPDATE booking SET visitors = $1 WHERE number >= $2 AND number <= $3 AND length(visitors) > 0",
+			[]byte{}, at, min(at+erasePiece-1, last))
+	}
+	return err
+}
+
+// empty notes that a slot's bookings hold no documents any more, and that no booking will come.
+func (s store) empty(ctx context.Context, slot slotPlace) error {
+	_, err := s.db.Exec(ctx, sqldb.Durable, "UPDATE slot SET erased = 1 WHERE shard = $1 AND place = $2", int64(slot.shard), int64(slot.place))
+	return err
 }
