@@ -136,6 +136,9 @@ func (b *bench) engine(ctx context.Context) error {
 		if err := errors.Join(e.stop(), os.RemoveAll(filepath.Join(dir, fmt.Sprintf("log-%d", round)))); err != nil {
 			return err
 		}
+		if err := b.shards(ctx, dir, &all); err != nil {
+			return err
+		}
 		s, err := measure.Closed(ctx, 1024, b.each/2, measure.Meter{"process": proc.Self, "Redis": func() time.Duration { return proc.Tree(server.PID) }}, func(ctx context.Context, _ int) error {
 			n := strconv.FormatUint(all.n.Add(1), 10)
 			ok, err := redis.book(ctx, "bench-"+n+"-key", &booking.Reservation{Slot: "slot", Channel: "online", Visitors: []booking.Visitor{{Number: n}}})
@@ -155,6 +158,26 @@ func (b *bench) engine(ctx context.Context) error {
 	}
 	b.report.Judge(report.Goal{Load: "in process, 1,024 callers", System: qiongName, Peer: everysecName, Figure: "rate", Want: 2})
 	return nil
+}
+
+// shards puts windows to two shards, whose spots differ, as a house of two does.
+func (b *bench) shards(ctx context.Context, dir string, all *visitors) (err error) {
+	var engines [2]*engine
+	for i := range engines {
+		folder := filepath.Join(dir, fmt.Sprintf("shard-%d", i))
+		if engines[i], err = openEngine(folder, 4); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, engines[i].stop(), os.RemoveAll(folder)) }()
+	}
+	s, err := measure.Closed(ctx, 16*len(engines), b.each/2, measure.Meter{"process": proc.Self}, func(ctx context.Context, caller int) error {
+		return engines[caller%len(engines)].book(ctx, all, windows)
+	})
+	s.System, s.Load = qiongName, "in process, two shards of 16 windows"
+	s.Ops *= windows
+	s.CPU["process"] /= windows
+	b.add(s)
+	return err
 }
 
 // floor measures fdatasync by itself.
