@@ -19,7 +19,9 @@ import (
 	"github.com/qiongdev/qiong/kit/errs"
 	"github.com/qiongdev/qiong/kit/gm"
 	"github.com/qiongdev/qiong/kit/lang"
+	"github.com/qiongdev/qiong/kit/receipt"
 	"github.com/qiongdev/qiong/kit/sqldb"
+	"github.com/qiongdev/qiong/kit/tlog"
 )
 
 // auditCheck is how often the audit log is computed anew.
@@ -35,10 +37,17 @@ func (h *House) openAudit(ctx context.Context, db sqldb.DB) error {
 	if err != nil {
 		return err
 	}
+	outside, err := h.outside()
+	if err != nil {
+		return err
+	}
 	folder := filepath.Join(h.Config.Data, "audit")
 	h.audit, err = audit.Open(ctx, audit.Options{DB: db, Operator: operator, Witness: witness, Memory: filepath.Join(h.Config.Data, "witness", "audit"),
-		Archive: folder, Keep: h.Config.AuditKeep, Now: h.clock.Now, Log: h.telemetry.Log})
+		Outside: outside, Archive: folder, Keep: h.Config.AuditKeep, Now: h.clock.Now, Log: h.telemetry.Log})
 	if err != nil {
+		if e := errs.As(err); e.Code == audit.CodeOutside {
+			return e.WithField("house.audit-witness-keys")
+		}
 		return err
 	}
 	h.closers = append(h.closers, h.audit.Close)
@@ -46,6 +55,26 @@ func (h *House) openAudit(ctx context.Context, db sqldb.DB) error {
 		return err
 	}
 	return h.takeOver(ctx, db)
+}
+
+// outside returns the witness of the audit log in another house; nil where none is configured.
+func (h *House) outside() (*audit.Outside, error) {
+	if h.Config.AuditWitness == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(h.Config.AuditWitnessKeys)
+	if err != nil {
+		return nil, errs.Wrap(err, errs.Invalid, "读不到公钥文件", "the file of keys cannot be read").WithField("house.audit-witness-keys")
+	}
+	trust, err := receipt.ParseTrust(text)
+	if err != nil {
+		return nil, errs.As(err).WithField("house.audit-witness-keys")
+	}
+	client, err := tlog.NewWitnessClient(strings.TrimSuffix(h.Config.AuditWitness, "/")+"/evidence/witness", trust, nil)
+	if err != nil {
+		return nil, errs.As(err).WithField("house.audit-witness")
+	}
+	return &audit.Outside{Keys: trust.Keys(), Witness: client}, nil
 }
 
 // publishTrust leaves the keys with which the log is verified where an auditor looks for them first.
@@ -218,4 +247,23 @@ func (h *House) measureAudit(m prometheus.Registerer) {
 	gauge(m, "audit_checked_seconds", "When the audit log was last found whole, in seconds since 1970.", func() float64 {
 		return float64(h.audit.Status().Checked) / 1000
 	})
+	if h.Config.AuditWitness == "" {
+		return
+	}
+	gauge(m, "audit_witness_behind", "Leaves of the audit log that the witness in another house has not cosigned.", func() float64 {
+		return float64(h.audit.Status().Size - h.witnessed().Size)
+	})
+	gauge(m, "audit_witness_cosigned_seconds", "When the witness in another house has cosigned last, in seconds since 1970.", func() float64 {
+		return float64(h.witnessed().At) / 1000
+	})
+}
+
+// witnessed returns how far the witness in another house has cosigned.
+func (h *House) witnessed() (w audit.WitnessState) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if all, err := h.audit.Outside(ctx); err == nil && len(all) > 0 { // else it is as far behind as can be
+		w = all[0]
+	}
+	return w
 }

@@ -38,6 +38,18 @@ type AuditState struct {
 	Broken   string       `json:"broken,omitempty" doc:"发现的问题；没有即完好 / what was found; absent where nothing was"`
 	Note     string       `json:"note,omitempty" doc:"最近一次联署的检查点 / the newest cosigned checkpoint"`
 	Trust    string       `json:"trust" doc:"验证所用的公钥 / the public keys to verify with"`
+	// Witnesses and Gaps are of other houses, and of restores.
+	Witnesses []AuditWitness `json:"witnesses,omitempty"`
+	Gaps      []string       `json:"gaps,omitempty" doc:"由备份恢复的签署声明 / signed statements of restores"`
+}
+
+// AuditWitness is how far a witness in another house has cosigned.
+type AuditWitness struct {
+	_       struct{}     `grade:"L1"`
+	Name    string       `json:"name"`
+	Leaves  int64        `json:"leaves" doc:"已联署到 / cosigned up to"`
+	At      beijing.Time `json:"at,omitzero" doc:"最近一次联署的时间 / when it has cosigned last"`
+	Problem string       `json:"problem,omitempty" doc:"未能继续的原因 / why it has not cosigned more"`
 }
 
 // AuditSpan is a run of leaves with the proof of it.
@@ -70,6 +82,9 @@ func (h *House) auditRoutes() {
 	check := get("/check", "check-audit", "立即核验审计日志", "Check the audit log now")
 	check.Method = http.MethodPost
 	httpapi.Register(h.api, check, h.checkAudit)
+	restored := get("/restored", "restore-audit", "登记审计日志曾由备份恢复", "Enter that the audit log was put back from a backup")
+	restored.Method = http.MethodPost
+	httpapi.Register(h.api, restored, h.restoredAudit)
 	httpapi.Register(h.api, get("/span", "audit-span", "一段时间的审计日志及其证明", "The leaves of a time, with their proof"), h.spanAudit)
 	httpapi.Register(h.api, get("/leaves", "audit-leaves", "读取审计日志的原文，从某组起", "Read leaves as they were signed, from one on"), h.readAudit)
 }
@@ -140,6 +155,24 @@ func (h *House) auditState(ctx context.Context) (*auditState, error) {
 	if s.Broken != nil {
 		out.Body.Broken = errs.As(s.Broken).Msg.ZH + " / " + errs.As(s.Broken).Msg.EN
 	}
+	witnesses, err := h.audit.Outside(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range witnesses {
+		v := AuditWitness{Name: w.Name, Leaves: int64(w.Size), At: w.At}
+		if !w.Problem.IsZero() {
+			v.Problem = w.Problem.ZH + " / " + w.Problem.EN
+		}
+		out.Body.Witnesses = append(out.Body.Witnesses, v)
+	}
+	gaps, err := h.audit.Gaps(ctx)
+	if err != nil && !audit.Broken(err) { // which the check tells
+		return nil, err
+	}
+	for _, g := range gaps {
+		out.Body.Gaps = append(out.Body.Gaps, string(g.Marshal()))
+	}
 	note, err := h.audit.Note(ctx)
 	if errs.Is(err, errs.NotFound) {
 		return out, nil
@@ -162,6 +195,18 @@ func (h *House) checkAudit(ctx context.Context, _ *struct{}) (*auditState, error
 		err = h.audit.Check(ctx, nil)
 	}
 	if err != nil && h.audit.Status().Broken == nil {
+		return nil, err
+	}
+	return h.auditState(ctx)
+}
+
+// restoredAudit has the log go on after a restore, in the name of the auditor who enters it.
+func (h *House) restoredAudit(ctx context.Context, in *struct {
+	Body struct {
+		Reason string `json:"reason" grade:"L2,mask=all" minLength:"1" maxLength:"200" doc:"为什么恢复、用的哪份备份 / why it was restored, and from which backup"`
+	}
+}) (*auditState, error) {
+	if _, err := h.audit.Restored(ctx, auth.From(ctx).ID, in.Body.Reason); err != nil {
 		return nil, err
 	}
 	return h.auditState(ctx)

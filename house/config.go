@@ -50,6 +50,10 @@ type Config struct {
 	AuditGrade label.Grade `koanf:"audit-grade" zh:"访问达到此级别的数据时，为审计管理员留痕。"`
 	// How long the record of accesses is kept; at least six months (184 days).
 	AuditKeep time.Duration `koanf:"audit-keep" zh:"访问记录的保存时间，不少于六个月（184 天）。"`
+	// Address of another house that witnesses the audit log beside the local witness. Empty: none does.
+	AuditWitness string `koanf:"audit-witness" zh:"除本地见证者外，另由哪一系统见证审计日志，填其地址；留空则没有。"`
+	// File with the public keys of that house as a witness: its /evidence/witness/keys.pem, compared over another channel.
+	AuditWitnessKeys string `koanf:"audit-witness-keys" zh:"该系统作为见证者的公钥文件，即其 /evidence/witness/keys.pem，须经另一渠道核对。"`
 }
 
 // Clearance is the clearance of each role.
@@ -103,6 +107,12 @@ func (c *Config) Validate() error {
 	}
 	if c.AuditKeep < sixMonths {
 		return errs.New(errs.Invalid, "不得少于六个月（4416h）", "must be six months (4416h) at least").WithField("house.audit-keep")
+	}
+	if u, err := url.Parse(c.AuditWitness); c.AuditWitness != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+		return errs.New(errs.Invalid, "应为 http 或 https 地址", "must be an http or https URL").WithField("house.audit-witness")
+	}
+	if (c.AuditWitness == "") != (c.AuditWitnessKeys == "") {
+		return errs.New(errs.Invalid, "audit-witness 与 audit-witness-keys 须同时设置", "audit-witness and audit-witness-keys are set together").WithField("house.audit-witness-keys")
 	}
 	if c.AuditGrade == label.Ungraded {
 		return errs.New(errs.Invalid, "应为级别，如 L3", "must be a grade, such as L3").WithField("house.audit-grade")

@@ -98,7 +98,19 @@ func (h *House) readyz(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write([]byte("not ready: " + strings.Join(away, ", ") + "\n"))
 		return
 	}
-	_, _ = w.Write([]byte("ready\n"))
+	_, _ = w.Write([]byte("ready\n" + h.behind()))
+}
+
+// behind tells of what does not keep the house from serving.
+func (h *House) behind() string {
+	if h.Config.AuditWitness == "" {
+		return ""
+	}
+	w := h.witnessed()
+	if w.Problem.IsZero() {
+		return ""
+	}
+	return fmt.Sprintf("audit witness %s is %d leaves behind: %s\n", w.Name, h.audit.Status().Size-w.Size, w.Problem.EN)
 }
 
 // loginView is what the page shows.

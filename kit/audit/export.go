@@ -185,3 +185,20 @@ func VerifyExport(r io.Reader, v *Verifier) (entries int, err error) {
 	}
 	return entries, err
 }
+
+// Restores returns the entries of an export that say that the log was put back from a backup.
+func Restores(r io.Reader) (all []Entry, err error) {
+	err = ReadExport(r, func(_ uint64, leaf []byte) error {
+		if !bytes.Contains(leaf, []byte(Restore)) {
+			return nil
+		}
+		entries, err := parseLeaf(leaf)
+		for _, e := range entries {
+			if e.What == Restore {
+				all = append(all, e)
+			}
+		}
+		return err
+	})
+	return all, err
+}

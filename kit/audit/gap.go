@@ -31,6 +31,10 @@ type Gap struct {
 	ShownAt beijing.Time
 	Found   receipt.Checkpoint
 
+	// Cosigned is the newest checkpoint that is there and that a witness outside had cosigned, with its signature; nil where
+	// there is none. It shows that witness, which knows its own key, that the log begins as it did.
+	Cosigned *receipt.Note
+
 	Seen []Seen // what witnesses had cosigned that is there no more; at least one
 
 	signatures [2]string // of OperatorName and WitnessName, DER in base64
@@ -61,6 +65,10 @@ const gapHead = "qiong-audit-restored/v1\n"
 func (g *Gap) text() []byte {
 	b := fmt.Appendf([]byte(gapHead), "log %s\ntime %s\nwho %s\nreason %s\nshown %d %s %s\nfound %d %s\n",
 		g.Shown.Origin, g.Time, g.Who, g.Reason, g.Shown.Size, g.Shown.Root, g.ShownAt, g.Found.Size, g.Found.Root)
+	if g.Cosigned != nil {
+		note, _ := g.Cosigned.Marshal() // it was parsed or verified: it has a text
+		b = fmt.Appendf(b, "cosigned %s\n", strings.ReplaceAll(strings.TrimSuffix(string(note), "\n"), "\n", "\t"))
+	}
 	for _, s := range g.Seen {
 		b = fmt.Appendf(b, "seen %s %d", s.Name, s.Size)
 		if s.Root != nil {
@@ -117,6 +125,27 @@ func ParseGap(data []byte) (*Gap, error) {
 	return g, nil
 }
 
+// ParseGaps reads statements that stand one behind the other.
+func ParseGaps(data []byte) (all []*Gap, err error) {
+	before, rest, found := strings.Cut(string(data), gapHead)
+	if before != "" || !found && len(data) > 0 {
+		return nil, malformed("不是恢复声明", "not the statement of a restore")
+	}
+	for found {
+		var text string
+		text, rest, found = strings.Cut(rest, gapHead)
+		g, err := ParseGap([]byte(gapHead + text))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, g)
+	}
+	return all, nil
+}
+
+// IsEntry reports whether an entry of the log is the one that names the gap.
+func (g *Gap) IsEntry(e Entry) bool { return e == g.entry() }
+
 func parseGap(text string) (*Gap, error) {
 	text, ok := strings.CutPrefix(text, gapHead)
 	head, tail, found := strings.Cut(text, "\n\n")
@@ -132,6 +161,9 @@ func parseGap(text string) (*Gap, error) {
 	shown := p.words("shown", 3)
 	g.Shown, g.ShownAt = p.checkpoint(origin, shown), p.time(shown[2])
 	g.Found = p.checkpoint(origin, p.words("found", 2))
+	if len(p.lines) > 0 && strings.HasPrefix(p.lines[0], "cosigned ") {
+		g.Cosigned = p.note(p.rest("cosigned"))
+	}
 	for len(p.lines) > 0 && p.err == nil {
 		g.Seen = append(g.Seen, p.seen())
 	}
@@ -205,6 +237,14 @@ func (p *fields) hash(s string) merkle.Hash {
 
 func (p *fields) checkpoint(origin string, words []string) receipt.Checkpoint {
 	return receipt.Checkpoint{Origin: origin, Size: p.number(words[0]), Root: p.hash(words[1])}
+}
+
+func (p *fields) note(s string) *receipt.Note {
+	n, err := receipt.ParseNote([]byte(strings.ReplaceAll(s, "\t", "\n") + "\n"))
+	if err != nil || len(n.Signatures) != 1 {
+		p.fail()
+	}
+	return n
 }
 
 func (p *fields) seen() Seen {

@@ -30,11 +30,14 @@ type WitnessState struct {
 	Problem lang.Text    // why it has not cosigned more; empty where there is nothing wrong
 }
 
+// CodeOutside is the code of errors that say that the keys of a witness outside are not such.
+const CodeOutside = "audit.outside"
+
 const longestPause = 5 * time.Minute // between two times that a witness is asked that is away
 
 // trusted returns the keys by which the witness outside is believed, all of the one name under which it signs.
 func (o *Outside) trusted(origin string) (keys []receipt.Key, err error) {
-	bad := func(zh, en string) error { return errs.New(errs.Invalid, zh, en).WithCode("audit.outside") }
+	bad := func(zh, en string) error { return errs.New(errs.Invalid, zh, en).WithCode(CodeOutside) }
 	for _, k := range o.Keys {
 		if k.Origin != origin || k.Role != receipt.Witness {
 			continue

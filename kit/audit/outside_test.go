@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/qiongdev/qiong/kit/errs"
+	"github.com/qiongdev/qiong/kit/gm"
 	"github.com/qiongdev/qiong/kit/merkle"
 	"github.com/qiongdev/qiong/kit/receipt"
 	"github.com/qiongdev/qiong/kit/sqldb"
@@ -141,6 +142,60 @@ func TestAWholeFolderIsRestored(t *testing.T) {
 	}
 	if _, err := b.Restored(t.Context(), "ops", "again"); !errs.Is(err, errs.Conflict) {
 		t.Error(err)
+	}
+}
+
+// Who runs the witness outside accepts the statement, and it goes on from what it has signed itself.
+func TestTheWitnessOutsideAccepts(t *testing.T) {
+	for name, early := range map[string]bool{"from its own signature": true, "from what is shown": false} {
+		t.Run(name, func(t *testing.T) {
+			b, e := newWitnessed(t)
+			b.add(t, 6, true)
+			if early {
+				if err := b.AskOutside(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			b.add(t, 4, true)
+			b.save(t, "house.db", "witness")
+			b.add(t, 10, true)
+			if err := b.AskOutside(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			b.load(t, "house.db", "witness")
+			g, err := b.Restored(t.Context(), "ops", "the whole machine")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if g, err = ParseGap(g.Marshal()); err != nil || (g.Cosigned != nil) != early {
+				t.Fatalf("%+v, %v", g, err)
+			}
+			b.add(t, 30, true)
+			if err := b.AskOutside(t.Context()); err == nil || broken(err) {
+				t.Fatalf("before: %v", err)
+			}
+			other, err := gm.GenerateKey()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, _, err := g.Accept(e.Witness, b.Trust(), other.PublicKey()); early && !broken(err) {
+				t.Errorf("the signature of another: %v", err)
+			}
+			if early {
+				if _, _, err := g.Accept(e.Witness, b.Trust(), fixed(3).PublicKey()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if last, _ := e.Last(b.Last().Origin); last.Size != map[bool]uint64{true: 6, false: 10}[early] {
+				t.Errorf("it remembers %d", last.Size)
+			}
+			if err := b.AskOutside(t.Context()); err != nil || b.port(t).Size != b.Last().Size {
+				t.Errorf("after: %+v, %v", b.port(t), err)
+			}
+			if _, _, err := g.Accept(e.Witness, b.Trust(), fixed(3).PublicKey()); !errs.Is(err, errs.Conflict) {
+				t.Errorf("a second time: %v", err)
+			}
+		})
 	}
 }
 

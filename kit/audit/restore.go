@@ -16,6 +16,7 @@ import (
 	"github.com/qiongdev/qiong/kit/gm"
 	"github.com/qiongdev/qiong/kit/receipt"
 	"github.com/qiongdev/qiong/kit/sqldb"
+	"github.com/qiongdev/qiong/kit/tlog"
 )
 
 // Restored enters that the log was put back from a backup, by whom and why, and has the witness go on from there. It does
@@ -85,6 +86,9 @@ func (l *Log) gap(ctx context.Context, who, reason string) (*Gap, error) {
 	if g.Shown, g.ShownAt, err = l.shown(ctx); err != nil {
 		return nil, refused(err)
 	}
+	if g.Cosigned, err = l.shownOutside(ctx); err != nil {
+		return nil, refused(err)
+	}
 	if g.Seen, err = l.seen(ctx); err != nil {
 		return nil, err
 	}
@@ -123,6 +127,30 @@ func (l *Log) shown(ctx context.Context) (c receipt.Checkpoint, at beijing.Time,
 		}
 	}
 	return n.Checkpoint, at, nil
+}
+
+// shownOutside is shown for the witness outside: its own signature alone; nil where it has signed nothing that is there.
+func (l *Log) shownOutside(ctx context.Context) (*receipt.Note, error) {
+	if l.outside == "" {
+		return nil, nil
+	}
+	size, err := l.log.CosignedUpTo(ctx, l.outside)
+	if err != nil || size == 0 {
+		return nil, err
+	}
+	n, err := l.log.Note(ctx, size)
+	if err != nil {
+		return nil, err
+	}
+	n.Signatures = slices.DeleteFunc(n.Signatures, func(s receipt.Signature) bool { return s.Name != l.outside })
+	if _, err := l.trust.VerifySignature(n.Checkpoint, n.Signatures[0]); err != nil {
+		return nil, err
+	}
+	here, err := l.has(ctx, n.Checkpoint)
+	if err == nil && !here {
+		err = changed("日志与外部见证者签署的不符", "the log is not what the witness outside has signed")
+	}
+	return n, err
 }
 
 // seen returns what witnesses remember that is not in the log.
@@ -320,4 +348,25 @@ func (l *Log) kept() (all []*stated, err error) {
 		all = append(all, s)
 	}
 	return all, nil
+}
+
+// Accept has w, the witness that another house runs for this log, go on after the gap, as who runs it decides: from the
+// newest checkpoint that is there and bears own, its own signature, or, where there is none, from what the log's own witness
+// has shown. trust has the log's keys. It returns what w remembered and what it remembers now.
+func (g *Gap) Accept(w *tlog.Witness, trust *receipt.Trust, own *gm.PublicKey) (from, to receipt.Checkpoint, err error) {
+	if err := g.Verify(trust); err != nil {
+		return from, to, err
+	}
+	from, ok := w.Last(g.Shown.Origin)
+	if !ok || !g.covers(from.Size) {
+		return from, to, errs.New(errs.Conflict, "声明与见证者记得的无关，不必认可", "the statement is not about what the witness remembers: there is nothing to accept")
+	}
+	to = g.Shown
+	if g.Cosigned != nil {
+		to = g.Cosigned.Checkpoint
+		if err := receipt.VerifySignature(own, to, g.Cosigned.Signatures[0]); err != nil || to.Origin != from.Origin {
+			return from, to, changed("声明中的联署不是本见证者的", "the cosignature in the statement is not this witness's own")
+		}
+	}
+	return from, to, w.SetBack(from, to)
 }

@@ -25,10 +25,10 @@ type tool struct {
 func New(open func(path string) (sqldb.DB, error)) *qiong.Tool {
 	t := &tool{open}
 	return &qiong.Tool{
-		Name: "audit", Args: "list | export FILE | verify [FILE]", MinArgs: 1, MaxArgs: 2,
-		Doc: lang.T("查询、导出、核验审计日志", "list, export and verify the audit log"),
-		Long: lang.T("list         列出审计日志，最新的在前\nexport FILE  导出到文件（NDJSON，或以 .csv 结尾则为 CSV），旁边写出 FILE.proof 和 trust.pem\nverify       重新计算整个日志，与签名和见证者的记忆核对；发现改动则以 5 退出\nverify FILE  离线核验导出的文件（凭 FILE.proof 和 trust.pem）；归档文件亦可\n\n默认询问 --url 处运行中的服务，需要审计管理员的令牌（QIONG_TOKEN）；--data 直接读取未在运行的数据目录。\n时间写作 2026-11-22 或 2026-11-22T20:00:00.000+08:00，--until 不含当刻。",
-			"list         list the audit log, newest first\nexport FILE  export to a file (NDJSON, or CSV where its name ends with .csv), with FILE.proof and trust.pem beside it\nverify       compute the whole log anew and hold it to the signatures and to what the witness remembers; ends with 5 where something was changed\nverify FILE  verify an exported file offline (by FILE.proof and trust.pem); archived files too\n\nBy default the running house at --url is asked, with the token of an audit administrator (QIONG_TOKEN); --data reads the folder of a house that does not run.\nTimes are written 2026-11-22 or 2026-11-22T20:00:00.000+08:00; --until is exclusive."),
+		Name: "audit", Args: "list | export FILE | verify [FILE] | restored | gaps | accept FILE", MinArgs: 1, MaxArgs: 2,
+		Doc: lang.T("查询、导出、核验审计日志，登记恢复", "list, export and verify the audit log, and enter restores"),
+		Long: lang.T("list         列出审计日志，最新的在前\nexport FILE  导出到文件（NDJSON，或以 .csv 结尾则为 CSV），旁边写出 FILE.proof 和 trust.pem\nverify       重新计算整个日志，与签名和见证者的记忆核对；发现改动则以 5 退出\nverify FILE  离线核验导出的文件（凭 FILE.proof 和 trust.pem）；归档文件亦可\nrestored     数据目录由备份恢复后，登记缺少了什么、为什么（--reason），日志由此继续；被改写的日志不能登记\ngaps         输出历次恢复的签署声明\naccept FILE  认可另一系统的恢复声明，为它见证的本系统（--data，未在运行；--trust 为其日志的公钥）由此继续\n\n默认询问 --url 处运行中的服务，需要审计管理员的令牌（QIONG_TOKEN）；--data 直接读取未在运行的数据目录。\n时间写作 2026-11-22 或 2026-11-22T20:00:00.000+08:00，--until 不含当刻。",
+			"list         list the audit log, newest first\nexport FILE  export to a file (NDJSON, or CSV where its name ends with .csv), with FILE.proof and trust.pem beside it\nverify       compute the whole log anew and hold it to the signatures and to what the witness remembers; ends with 5 where something was changed\nverify FILE  verify an exported file offline (by FILE.proof and trust.pem); archived files too\nrestored     after the data folder was put back from a backup: enter what is missing and why (--reason), from where the log goes on; a log that was rewritten can't be entered\ngaps         print the signed statements of restores\naccept FILE  accept the statement of another house's restore: this one (--data, not running), which witnesses it, goes on from there; --trust has the keys of its log\n\nBy default the running house at --url is asked, with the token of an audit administrator (QIONG_TOKEN); --data reads the folder of a house that does not run.\nTimes are written 2026-11-22 or 2026-11-22T20:00:00.000+08:00; --until is exclusive."),
 		Flags: func(fs *pflag.FlagSet, say func(zh, en string) string) {
 			client.Flags(fs, say)
 			fs.String("data", "", say("未在运行的数据目录", "data folder of a house that does not run"))
@@ -38,6 +38,9 @@ func New(open func(path string) (sqldb.DB, error)) *qiong.Tool {
 			fs.String("who", "", say("只列此主体", "of this principal alone"))
 			fs.String("what", "", say("只列此类操作，如 token.issue", "of this act alone, such as token.issue"))
 			fs.String("outcome", "", say("只列此结果，如 refused", "of this outcome alone, such as refused"))
+			fs.String("reason", "", say("restored：为什么恢复、用的哪份备份", "restored: why, and from which backup"))
+			fs.String("master-key", "", say("restored、accept：主密钥文件；留空用数据目录内的", "restored, accept: file of the master secret; empty: the one in the data folder"))
+			fs.String("signer", "", say("restored、accept：持有密钥的签名进程的套接字", "restored, accept: socket of the signer that has the keys"))
 			fs.Int("limit", 100, say("最多列出的条数；0 为全部", "how many to list at most; 0 for all"))
 		},
 		Run: t.run,
@@ -52,6 +55,12 @@ func (t *tool) run(ctx context.Context, c *qiong.Console, args []string) error {
 	if args[0] == "verify" && len(args) == 2 {
 		return verifyFile(c, args[1])
 	}
+	switch {
+	case args[0] == "restored" && len(args) == 1:
+		return t.restored(ctx, c)
+	case args[0] == "accept" && len(args) == 2:
+		return t.accept(ctx, c, args[1])
+	}
 	from, err := t.source(ctx, c)
 	if err != nil {
 		return t.opened(c, args[0], err)
@@ -64,6 +73,8 @@ func (t *tool) run(ctx context.Context, c *qiong.Console, args []string) error {
 		return export(ctx, c, from, f, args[1])
 	case args[0] == "verify":
 		return verify(ctx, c, from)
+	case args[0] == "gaps" && len(args) == 1:
+		return gaps(ctx, c, from)
 	}
 	return errs.New(errs.Invalid, "参数不对", "wrong arguments").WithHint("运行 qiong audit --help 查看用法", "run qiong audit --help for the usage")
 }
@@ -83,6 +94,8 @@ type source interface {
 	Leaves(ctx context.Context, from uint64, limit int) ([][]byte, error)
 	// Check computes the log anew. What is broken is told in the state.
 	Check(ctx context.Context) (*state, error)
+	// Gaps returns the statements of restores.
+	Gaps(ctx context.Context) ([]*audit.Gap, error)
 	// Trust returns the public keys that lie beside the entries, as a file.
 	Trust(ctx context.Context) ([]byte, error)
 	Close() error
@@ -96,6 +109,9 @@ type state struct {
 	Broken  lang.Text    `json:"broken,omitzero"`
 	Note    string       `json:"note,omitempty"`
 	At      beijing.Time `json:"checked"`
+
+	gaps      []*audit.Gap
+	witnesses []audit.WitnessState
 }
 
 func (t *tool) source(ctx context.Context, c *qiong.Console) (source, error) {

@@ -67,6 +67,9 @@ func export(ctx context.Context, c *qiong.Console, from source, f audit.Filter, 
 	if err := os.WriteFile(name+".proof", proof, 0o600); err != nil {
 		return err
 	}
+	if err := exportGaps(ctx, from, name); err != nil {
+		return err
+	}
 	trust := filepath.Join(filepath.Dir(name), "trust.pem")
 	if _, err := os.Stat(trust); err != nil { // keys that somebody has put there are theirs
 		if err := os.WriteFile(trust, keys, 0o600); err != nil {
@@ -110,6 +113,9 @@ type report struct {
 	Leaves  [2]uint64         `json:"leaves"`
 	Expired uint64            `json:"expired,omitempty"`
 	Signed  *receipt.Attested `json:"signed,omitempty"`
+
+	Restored  []restored `json:"restored,omitempty"`
+	Witnesses []witness  `json:"witnesses,omitempty"`
 }
 
 // verify has the whole log computed anew, and verifies the note here, with the keys that the caller believes.
@@ -121,7 +127,7 @@ func verify(ctx context.Context, c *qiong.Console, from source) error {
 	if !s.Broken.IsZero() {
 		return tampered(c, s.Broken)
 	}
-	r := report{Whole: true, Leaves: [2]uint64{s.Expired, s.Leaves}, Expired: s.Expired}
+	r := report{Whole: true, Leaves: [2]uint64{s.Expired, s.Leaves}, Expired: s.Expired, Witnesses: witnesses(c, s)}
 	if s.Note == "" {
 		return show(c, r)
 	}
@@ -143,6 +149,9 @@ func verify(ctx context.Context, c *qiong.Console, from source) error {
 		return err
 	}
 	if r.Signed, err = trust.Verify(note); err != nil {
+		return tampered(c, errs.As(err).Msg)
+	}
+	if r.Restored, err = verified(s.gaps, trust); err != nil {
 		return tampered(c, errs.As(err).Msg)
 	}
 	return show(c, r)
@@ -191,7 +200,11 @@ func verifyFile(c *qiong.Console, name string) error {
 	if err != nil {
 		return tampered(c, errs.As(err).Msg)
 	}
-	return show(c, report{Whole: true, Entries: n, Leaves: [2]uint64{p.From, p.To}, Signed: signed})
+	restored, err := restoredIn(file, name, trust)
+	if err != nil {
+		return tampered(c, errs.As(err).Msg)
+	}
+	return show(c, report{Whole: true, Entries: n, Leaves: [2]uint64{p.From, p.To}, Signed: signed, Restored: restored})
 }
 
 // tampered says what was found, and ends with the status of a conflict.
@@ -218,6 +231,12 @@ func show(c *qiong.Console, r report) error {
 		b.WriteString(c.Say("；此前的已归档，其散列一并核验", "; what was before is in the archive, and its hashes were checked too"))
 	}
 	b.WriteByte('\n')
+	for _, v := range r.Restored {
+		v.print(c, &b)
+	}
+	for _, w := range r.Witnesses {
+		w.print(c, &b)
+	}
 	if r.Signed == nil {
 		b.WriteString(c.Say("尚无签署的检查点\n", "nothing is signed yet\n"))
 	} else {

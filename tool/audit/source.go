@@ -98,6 +98,33 @@ type answer struct {
 	Checked         beijing.Time
 	Broken          string
 	Note, Trust     string
+	Gaps            []string
+	Witnesses       []struct {
+		Name    string
+		Leaves  uint64
+		At      beijing.Time
+		Problem string
+	}
+}
+
+// text reads what the API says in both languages.
+func text(both string) lang.Text {
+	zh, en, _ := strings.Cut(both, " / ")
+	return lang.T(zh, en)
+}
+
+func (a *answer) gaps() (all []*audit.Gap, err error) {
+	return audit.ParseGaps([]byte(strings.Join(a.Gaps, "")))
+}
+
+func (a *answer) state() (*state, error) {
+	s := &state{Origin: a.Origin, Leaves: a.Leaves, Expired: a.Expired, Note: a.Note, At: a.Checked, Broken: text(a.Broken)}
+	for _, w := range a.Witnesses {
+		s.witnesses = append(s.witnesses, audit.WitnessState{Name: w.Name, Size: w.Leaves, At: w.At, Problem: text(w.Problem)})
+	}
+	var err error
+	s.gaps, err = a.gaps()
+	return s, err
 }
 
 func (h *house) Check(ctx context.Context) (*state, error) {
@@ -105,11 +132,15 @@ func (h *house) Check(ctx context.Context) (*state, error) {
 	if err := h.Do(ctx, client.Request{Method: "POST", Path: "/api/house/audit/check", Timeout: -1}, &a); err != nil {
 		return nil, err
 	}
-	s := &state{Origin: a.Origin, Leaves: a.Leaves, Expired: a.Expired, Note: a.Note, At: a.Checked}
-	if zh, en, found := strings.Cut(a.Broken, " / "); found {
-		s.Broken = lang.T(zh, en)
+	return a.state()
+}
+
+func (h *house) Gaps(ctx context.Context) ([]*audit.Gap, error) {
+	var a answer
+	if err := h.get(ctx, "/state", nil, &a); err != nil {
+		return nil, err
 	}
-	return s, nil
+	return a.gaps()
 }
 
 func (h *house) Trust(ctx context.Context) ([]byte, error) {
@@ -128,11 +159,20 @@ type folder struct {
 	live  func(done, size uint64)
 }
 
-func openFolder(ctx context.Context, c *qiong.Console, dir string, open func(string) (sqldb.DB, error)) (source, error) {
+// database returns the file of the house's own database in a data folder.
+func database(dir string) (string, error) {
 	file := filepath.Join(dir, "db", "house.db")
 	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
-		return nil, errs.New(errs.NotFound, "数据目录中没有 db/house.db", "the data folder has no db/house.db").WithField("--data").
+		return "", errs.New(errs.NotFound, "数据目录中没有 db/house.db", "the data folder has no db/house.db").WithField("--data").
 			WithHint("检查路径；使用 PostgreSQL 时请用 --url", "check the path; with PostgreSQL use --url")
+	}
+	return file, nil
+}
+
+func openFolder(ctx context.Context, c *qiong.Console, dir string, open func(string) (sqldb.DB, error)) (source, error) {
+	file, err := database(dir)
+	if err != nil {
+		return nil, err
 	}
 	name, _ := c.Flags.GetString("trust")
 	if name == "" {
@@ -186,9 +226,11 @@ func (f *folder) Check(ctx context.Context) (*state, error) {
 		return nil, err
 	}
 	st := f.Status()
-	s := &state{Leaves: st.Size, Expired: st.Expired}
+	s := &state{Leaves: st.Size, Expired: st.Expired, gaps: st.Gaps}
 	if err != nil {
 		s.Broken = errs.As(err).Msg
+	} else if s.witnesses, err = f.Outside(ctx); err != nil {
+		return nil, err
 	}
 	n, err := f.Note(ctx)
 	if errs.Is(err, errs.NotFound) || err != nil && !s.Broken.IsZero() {
