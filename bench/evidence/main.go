@@ -16,6 +16,7 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/qiongdev/qiong/bench/internal/proc"
@@ -50,11 +51,11 @@ func main() {
 	flag.Float64Var(&o.rate, "rate", 1000, "records a second of the open loop")
 	flag.IntVar(&o.day, "day", 230_000, "return vouchers of a day")
 	flag.DurationVar(&o.held, "held", 60*time.Second, "how long 5,000 records a second are held")
-	flag.IntVar(&o.disk, "disk", 500_000, "records by which disk is measured")
+	flag.IntVar(&o.disk, "disk", 1_000_000, "records by which disk is measured")
 	flag.IntVar(&o.soak, "soak", 10_000_000, "records of the soak")
 	flag.StringVar(&o.dir, "dir", "", "`folder` for the data; the one for temporary files where empty")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, o); err != nil {
 		log.Fatal(err)

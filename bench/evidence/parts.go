@@ -145,7 +145,7 @@ func day(ctx context.Context, b *bench) (err error) {
 		if v.Rule == nil || v.Rule.Outcome != "passed" {
 			return errors.New("the last voucher did not pass its rule")
 		}
-		memory, _ := s.memory()
+		memory := s.memory()
 		fmt.Printf("%d return vouchers, each judged by the rule: accepted in %.1f s, all with verdicts and complete in %.1f s (%.0f/s), CPU %.0f µs a record; PSS/anonymous MiB: %s.\n\n",
 			b.day, accepted.Seconds(), took.Seconds(), float64(b.day)/took.Seconds(), used, memory)
 		b.atMost(fmt.Sprintf("%d return vouchers with verdicts", b.day), took.Seconds(), 60, "s")
@@ -187,7 +187,7 @@ func held(ctx context.Context, b *bench) (err error) {
 	}
 	took := time.Since(begun)
 	n := rate * b.held.Seconds()
-	memory, _ := s.memory()
+	memory := s.memory()
 	fmt.Printf("%d records/s for %v, complete %.1f s after the last was to be sent, CPU %.0f µs a record; PSS/anonymous MiB: %s; ms:\n\n| %s |\n|%s\n| %s |\n\n",
 		rate, b.held, (took - b.held).Seconds(), float64((s.cpu()-cpu).Microseconds())/n, memory, latencyHead, "--:|--:|--:|--:|--:|--:|--:|--:|--:|", l)
 	b.atLeast(fmt.Sprintf("records/s over %v with complete receipts", b.held), n/took.Seconds(), rate*0.98, "/s")
@@ -242,7 +242,7 @@ func (b *bench) saturate(ctx context.Context, s *system, mode string) (rate floa
 	cpu, begun := s.cpu(), time.Now()
 	most := s.mostMemory(ctx)
 	took, err := s.floodFor(ctx, r, 1<<30, 4, b.each, &answered)
-	house, memory := most()
+	house, memory := most(), s.memory()
 	if err != nil {
 		return 0, nil, err
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/qiongdev/qiong/bench/internal/proc"
 	"github.com/qiongdev/qiong/bench/internal/program"
+	"github.com/qiongdev/qiong/bench/internal/report"
 	"github.com/qiongdev/qiong/examples"
 	"github.com/qiongdev/qiong/kit/lang"
 	"github.com/qiongdev/qiong/tool/demo/agencies"
@@ -206,41 +207,82 @@ func (s *system) cpu() (total time.Duration) {
 }
 
 // memory says what each process has, in MiB: its share of pages (PSS), and what is its alone and no file's.
-func (s *system) memory() (text string, pss map[string]float64) {
+func (s *system) memory() string {
+	text, _ := s.say(func(p process) map[string]float64 { return rollup(p.pid) })
+	return text
+}
+
+func (s *system) say(of func(process) map[string]float64) (text string, pss map[string]float64) {
 	pss = map[string]float64{}
 	var said []string
 	for _, p := range s.processes() {
-		all := rollup(p.pid)
+		all := of(p)
 		pss[p.name] = all["Pss:"]
 		said = append(said, fmt.Sprintf("%s %.0f/%.0f", p.name, all["Pss:"], all["Pss_Anon:"]))
 	}
 	return strings.Join(said, ", "), pss
 }
 
-// mostMemory looks at the house's memory five times a second until the function it returns is called, which tells the
-// most of every figure that smaps_rollup has, and what each process has now.
-func (s *system) mostMemory(ctx context.Context) func() (most map[string]float64, now string) {
-	ctx, stop := context.WithCancel(ctx)
-	done := make(chan map[string]float64)
-	go func() {
-		most, tick := map[string]float64{}, time.NewTicker(200*time.Millisecond)
-		defer tick.Stop()
-		for {
-			for k, v := range rollup(s.PID) {
-				most[k] = max(most[k], v)
+// medianMemory looks at what each process has once a second until the function it returns is called, which tells the
+// medians, and those of PSS by process.
+func (s *system) medianMemory(ctx context.Context) func() (text string, pss map[string]float64) {
+	seen := map[string]map[string][]float64{}
+	stop := every(ctx, time.Second, func() {
+		for _, p := range s.processes() {
+			if seen[p.name] == nil {
+				seen[p.name] = map[string][]float64{}
 			}
+			for k, v := range rollup(p.pid) {
+				seen[p.name][k] = append(seen[p.name][k], v)
+			}
+		}
+	})
+	return func() (string, map[string]float64) {
+		stop()
+		return s.say(func(p process) map[string]float64 {
+			medians := map[string]float64{}
+			for k, v := range seen[p.name] {
+				medians[k] = report.Median(v)
+			}
+			return medians
+		})
+	}
+}
+
+// every calls f at once and then after each period, until stop, which returns when f is called no more.
+func every(ctx context.Context, period time.Duration, f func()) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(period)
+		defer tick.Stop()
+		for f(); ; f() {
 			select {
 			case <-ctx.Done():
-				done <- most
 				return
 			case <-tick.C:
 			}
 		}
 	}()
-	return func() (map[string]float64, string) {
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
+// mostMemory looks at the house's memory five times a second until the function it returns is called, which tells the
+// most of every figure that smaps_rollup has.
+func (s *system) mostMemory(ctx context.Context) func() map[string]float64 {
+	most := map[string]float64{}
+	stop := every(ctx, 200*time.Millisecond, func() {
+		for k, v := range rollup(s.PID) {
+			most[k] = max(most[k], v)
+		}
+	})
+	return func() map[string]float64 {
 		stop()
-		now, _ := s.memory()
-		return <-done, now
+		return most
 	}
 }
 
