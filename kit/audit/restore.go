@@ -355,7 +355,7 @@ func (l *Log) kept() (all []*stated, err error) {
 // has shown. trust has the log's keys. It returns what w remembered and what it remembers now.
 func (g *Gap) Accept(w *tlog.Witness, trust *receipt.Trust, own *gm.PublicKey) (from, to receipt.Checkpoint, err error) {
 	if err := g.Verify(trust); err != nil {
-		return from, to, err
+		return from, to, errs.Wrap(err, errs.Invalid, errs.As(err).Msg.ZH, errs.As(err).Msg.EN).WithCode(CodeChanged)
 	}
 	from, ok := w.Last(g.Shown.Origin)
 	if !ok || !g.covers(from.Size) {
@@ -365,7 +365,7 @@ func (g *Gap) Accept(w *tlog.Witness, trust *receipt.Trust, own *gm.PublicKey) (
 	if g.Cosigned != nil {
 		to = g.Cosigned.Checkpoint
 		if err := receipt.VerifySignature(own, to, g.Cosigned.Signatures[0]); err != nil || to.Origin != from.Origin {
-			return from, to, changed("声明中的联署不是本见证者的", "the cosignature in the statement is not this witness's own")
+			return from, to, errs.Wrap(err, errs.Invalid, "声明中的联署不是本见证者的", "the cosignature in the statement is not this witness's own").WithCode(CodeChanged)
 		}
 	}
 	return from, to, w.SetBack(from, to)
