@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -229,7 +228,12 @@ func (p *pending) keep(record *receipt.Record, facts *rule.Facts) error {
 
 // looked reports whether records can be looked up: whether they have a key.
 func looked(schema *rule.Schema) bool {
-	return slices.Contains(slices.Collect(maps.Values(schema.Facts)), rule.Key)
+	for _, kind := range schema.Facts {
+		if kind == rule.Key {
+			return true
+		}
+	}
+	return false
 }
 
 // chain adds a record's facts to the running hash over all of them.

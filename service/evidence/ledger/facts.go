@@ -25,6 +25,7 @@ import (
 type schemas struct {
 	numbers map[string]int64 // by type and kinds, in JSON
 	all     map[int64]*stored
+	seen    map[*rule.Schema]int64 // of the policies of this process, so that their JSON need not be written for each record
 }
 
 // stored is a schema with its names sorted.
@@ -48,13 +49,21 @@ func readSchemas(ctx context.Context, q sqldb.Querier) (s schemas, err error) {
 
 // with returns the schemas and one more.
 func (s schemas) with(text string, schema *rule.Schema) schemas {
-	more := schemas{map[string]int64{}, map[int64]*stored{}}
+	more := schemas{map[string]int64{}, map[int64]*stored{}, s.seen}
 	maps.Copy(more.numbers, s.numbers)
 	maps.Copy(more.all, s.all)
 	number := int64(len(s.all)) + 1
 	more.numbers[text] = number
 	more.all[number] = &stored{schema, slices.Sorted(maps.Keys(schema.Facts))}
 	return more
+}
+
+// seeing returns the schemas, and the number of one that was seen.
+func (s schemas) seeing(schema *rule.Schema, number int64) schemas {
+	seen := map[*rule.Schema]int64{schema: number}
+	maps.Copy(seen, s.seen)
+	s.seen = seen
+	return s
 }
 
 // pack returns the packed form of facts of the schema with a number.
@@ -178,16 +187,19 @@ var (
 // rowsOf returns the rows that keep the facts of the record at index; with the first of a schema, the schema's. Where the
 // record failed nothing finds it, but the facts are part of the ledger's hash.
 func (s *state) rowsOf(index int64, schema *rule.Schema, facts *rule.Facts, failed bool) ([]sqldb.Insert, error) {
-	text, err := schema.JSON()
-	if err != nil {
-		return nil, err
-	}
 	var rows []sqldb.Insert
-	number, known := s.kept.numbers[string(text)]
-	if !known {
-		s.kept = s.kept.with(string(text), schema)
-		number = s.kept.numbers[string(text)]
-		rows = append(rows, intoSchema.Row(number, string(text)))
+	number, seen := s.kept.seen[schema]
+	if !seen {
+		text, err := schema.JSON()
+		if err != nil {
+			return nil, err
+		}
+		if number = s.kept.numbers[string(text)]; number == 0 {
+			s.kept = s.kept.with(string(text), schema)
+			number = s.kept.numbers[string(text)]
+			rows = append(rows, intoSchema.Row(number, string(text)))
+		}
+		s.kept = s.kept.seeing(schema, number)
 	}
 	rows = append(rows, intoFacts.Row(index, s.kept.pack(number, facts, failed)))
 	if failed {
