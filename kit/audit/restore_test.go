@@ -471,3 +471,31 @@ func newElsewhere(t testing.TB, b *backup) *elsewhere {
 	b.out = &Outside{Keys: []receipt.Key{{Name: "port", Origin: origin, Role: receipt.Witness, Public: fixed(3).PublicKey()}}, Witness: e}
 	return e
 }
+
+// A folder that an earlier version has written, which knew no restores, is read as it is.
+func TestAnEarlierFolderIsRead(t *testing.T) {
+	b := &backup{dir: t.TempDir()}
+	b.reopen(t)
+	b.add(t, 5, true)
+	if _, err := b.db.Exec(t.Context(), sqldb.Durable, "DROP TABLE audit_restored"); err != nil {
+		t.Fatal(err)
+	}
+	trust := b.Trust()
+	b.close(t)
+	db, err := sqlite.Open(b.file("house.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	r, err := OpenReader(t.Context(), db, trust, b.file("witness"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if err := r.Check(t.Context(), nil); err != nil {
+		t.Error(err)
+	}
+	if gaps, err := r.Gaps(t.Context()); err != nil || len(gaps) > 0 {
+		t.Error(gaps, err)
+	}
+}
