@@ -170,7 +170,7 @@ func notDraft() error {
 
 // change applies f to a draft of the caller's and writes it, together with the rows f returns.
 func (a *Approval) change(ctx context.Context, call httpapi.Call, id string, f func(tx *sqldb.Tx, c *Case) error) error {
-	return a.host.DB.Write(ctx, sqldb.Durable, func(tx *sqldb.Tx) error {
+	err := a.host.DB.Write(ctx, sqldb.Durable, func(tx *sqldb.Tx) error {
 		c, err := a.own(ctx, tx, call.Principal, id)
 		if err != nil {
 			return err
@@ -181,12 +181,12 @@ func (a *Approval) change(ctx context.Context, call httpapi.Call, id string, f f
 		if err := f(tx, c); err != nil {
 			return err
 		}
-		ok, err := a.store.update(ctx, tx, c)
-		if err == nil && !ok {
-			err = errs.New(errs.Conflict, "办件刚被修改，请刷新后重试", "the case has just been changed; read it again").WithCode("approval.changed")
-		}
-		return err
+		return a.store.update(ctx, tx, c)
 	})
+	if errors.Is(err, sqldb.ErrMissed) {
+		err = errs.New(errs.Conflict, "办件刚被修改，请刷新后重试", "the case has just been changed; read it again").WithCode("approval.changed")
+	}
+	return err
 }
 
 // putForm replaces the form of a draft.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"embed"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -261,8 +260,8 @@ func (a *Approval) end(ctx context.Context, tx *sqldb.Tx, in *saga.Instance) err
 			c.Status, event = Withdrawn, EventWithdrawn
 		}
 	}
-	if ok, err := a.store.update(ctx, tx, c); err != nil || !ok {
-		return errors.Join(err, fmt.Errorf("case %s: end: written %v", in.ID, ok))
+	if err := a.store.update(ctx, tx, c); err != nil {
+		return fmt.Errorf("case %s: end: %w", in.ID, err)
 	}
 	data := c.event()
 	if c.Status == Decided {

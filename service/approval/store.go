@@ -62,13 +62,12 @@ func (s *store) list(ctx context.Context, f filter) ([]*Case, error) {
 		ORDER BY id DESC LIMIT $5`, f.owner, string(f.status), f.matter, f.before, f.limit)
 }
 
-// update writes the changeable columns of c over its row of the revision before, and reports whether it was that.
-func (s *store) update(ctx context.Context, tx *sqldb.Tx, c *Case) (bool, error) {
+// update writes the changeable columns of c over its row of the revision before; sqldb.ErrMissed says that it is of another.
+func (s *store) update(ctx context.Context, tx *sqldb.Tx, c *Case) error {
 	c.Rev++
-	n, err := tx.Exec(ctx, `UPDATE cases SET version = $1, status = $2, subject = $3, form = $4, form_sm3 = $5, reason = $6,
+	return tx.Update(ctx, `UPDATE cases SET version = $1, status = $2, subject = $3, form = $4, form_sm3 = $5, reason = $6,
 		rev = $7, submitted_at = $8, decided_at = $9 WHERE id = $10 AND rev = $11`,
 		c.Version, string(c.Status), c.Subject, c.form, c.formSM3, c.Reason, c.Rev, c.Submitted, c.Decided, c.ID, c.Rev-1)
-	return n == 1, err
 }
 
 // file is an attachment's row.

@@ -108,11 +108,16 @@ func (e *Engine) saveAlone(ctx context.Context, how sqldb.Durability, d *saga.De
 // missed says why no row was of the revision before.
 func missed(ctx context.Context, q sqldb.Querier, in *saga.Instance, life int64) error {
 	var rev, boot int64
-	if err := q.QueryRow(ctx, "SELECT rev, boot FROM saga WHERE id = $1", in.ID).Scan(&rev, &boot); err != nil {
+	err := q.QueryRow(ctx, "SELECT rev, boot FROM saga WHERE id = $1", in.ID).Scan(&rev, &boot)
+	switch {
+	case errors.Is(err, sqldb.ErrNoRows):
 		return fmt.Errorf("%w: %w", errStale, err)
-	}
-	if rev == in.Rev && boot == life {
+	case err != nil:
+		return err
+	case rev == in.Rev && boot == life:
 		return errWritten
+	case rev == in.Rev-1:
+		return sqldb.ErrMissed // of another row, which was to change with this one
 	}
 	return errStale
 }
