@@ -40,6 +40,16 @@ hours:
   - { from: "12:00", to: "24:00", quotas: { online: 1000000, window: 1, walk-in: 1 } }
 `
 
+// crowdSpots returns a folder with crowdSpot.
+func crowdSpots(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "rush.yaml"), []byte(crowdSpot), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 // crowd is people who book, each visitor with keys of their own, and asks again with the same key where it was told
 // nothing.
 type crowd struct {
@@ -133,16 +143,9 @@ func slotsOf(t *testing.T, c *client.Client) (all []string) {
 // oversold, and no key has booked twice.
 func TestKillBooking(t *testing.T) {
 	t.Parallel()
-	spots := filepath.Join(t.TempDir(), "spots")
-	if err := os.MkdirAll(spots, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(spots, "rush.yaml"), []byte(crowdSpot), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	const seed = 5
 	n, r := kills(t), rand.New(rand.NewPCG(seed, 0))
-	p := newProgram(t, filepath.Join(t.TempDir(), "data"), build(t, "build"), "up", "--booking.spots", spots, "--booking.attempts", "1000000")
+	p := newProgram(t, filepath.Join(t.TempDir(), "data"), build(t, "build"), "up", "--booking.spots", crowdSpots(t), "--booking.attempts", "1000000")
 	p.start()
 	applicant, operator := p.tokens()
 	slots := slotsOf(t, applicant)

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,12 +20,16 @@ import (
 // created is an answer that a case was made, or a draft submitted.
 var created = regexp.MustCompile(`HTTP/1\.1 20[01] (?:[^\r\n]+\r\n)+?Location: /api/approval/cases/([0-9A-Z]+)\r\n`)
 
+// booked is an answer that a booking was made.
+var booked = regexp.MustCompile(`HTTP/1\.1 201 (?:[^\r\n]+\r\n)+\r\n\{"id":"([0-9A-Z]+)"`)
+
 // TestPowerCut runs the real program under strace, and cuts its power at many points afterwards: it rebuilds what the
 // disk would have held and starts the program on that.
 func TestPowerCut(t *testing.T) {
 	t.Parallel()
 	life := trace(t)
 	t.Run("no answer before its sync", life.answersAreKept)
+	t.Run("no booking before its sync", life.bookingsAreKept)
 	disk, err := powercut.Replay(life.data, life.calls)
 	if err != nil {
 		t.Fatal(err)
@@ -47,9 +52,12 @@ func TestPowerCut(t *testing.T) {
 // life is what a house did from its first start until it was killed.
 type life struct {
 	program             string
+	flags               []string
 	data                string
 	calls               []powercut.Call
 	answers             []powercut.Answer // to submissions
+	bookings            []powercut.Answer
+	keys                map[string]string // of bookings, by id
 	applicant, operator *client.Client
 }
 
@@ -59,22 +67,26 @@ func trace(t *testing.T) *life {
 	if out, err := exec.Command("strace", append(powercut.Strace, "-o", "/dev/null", "true")...).CombinedOutput(); err != nil {
 		t.Skipf("the power-cut test needs strace (apt-get install strace) and leave to trace: %v\n%s", err, out)
 	}
-	l := &life{data: filepath.Join(t.TempDir(), "data")}
+	l := &life{data: filepath.Join(t.TempDir(), "data"), flags: []string{"up", "--booking.spots", crowdSpots(t)}, keys: map[string]string{}}
 	if err := os.Mkdir(l.data, 0o700); err != nil { // its name is the operator's to keep
 		t.Fatal(err)
 	}
 	l.program = build(t, "build")
 	file := filepath.Join(t.TempDir(), "trace")
-	p := newProgram(t, l.data, append(append([]string{"strace", "-o", file}, powercut.Strace...), l.program, "up")...)
+	p := newProgram(t, l.data, slices.Concat([]string{"strace", "-o", file}, powercut.Strace, []string{l.program}, l.flags)...)
 	p.traced = true
 	p.start()
 	l.applicant, l.operator = p.tokens()
+	people := newCrowd(t, l.applicant, 4, slotsOf(t, l.applicant))
 	applicants, began := newLoad(t, l.applicant, 16, 1), time.Now()
 	verdict{t, l.data, l.applicant, l.operator}.eventually("cases are accepted and the log is moved into the database", 2*time.Minute, func() bool {
 		info, err := os.Stat(filepath.Join(l.data, "db", "approval.db"))
 		return err == nil && info.ModTime().After(began) && applicants.cases() >= 40
 	})
 	applicants.end()
+	for key, id := range people.end() {
+		l.keys[id] = key
+	}
 	p.kill()
 	f, err := os.Open(file)
 	if err != nil {
@@ -84,7 +96,7 @@ func trace(t *testing.T) *life {
 	if l.calls, err = powercut.Read(f); err != nil {
 		t.Fatal(err)
 	}
-	l.answers = powercut.Answers(l.calls, created)
+	l.answers, l.bookings = powercut.Answers(l.calls, created), powercut.Answers(l.calls, booked)
 	return l
 }
 
@@ -105,10 +117,36 @@ func (l *life) answersAreKept(t *testing.T) {
 	}
 }
 
-// cuts draws lines of the trace: n anywhere; n right after the beginning of an answer, when the promise is freshest; and
-// n while a database itself is written, which its log must make good.
+// bookingsAreKept checks that no 201 to a booking precedes the sync of the segment that holds it.
+func (l *life) bookingsAreKept(t *testing.T) {
+	n := 0
+	for _, a := range l.bookings {
+		key := l.keys[a.ID]
+		if key == "" {
+			continue // nobody read it
+		}
+		n++
+		segment := slices.IndexFunc(l.calls, func(c powercut.Call) bool {
+			return strings.HasSuffix(c.Path, ".wal") && bytes.Contains(c.Data, []byte(key))
+		})
+		if segment < 0 {
+			t.Errorf("%s was answered in line %d and stands in no segment", key, a.Begin)
+			continue
+		}
+		a.ID = key
+		if err := a.Kept(l.calls, l.calls[segment].Path); err != nil {
+			t.Error(err)
+		}
+	}
+	if n < 20 {
+		t.Errorf("the trace shows %d bookings", n)
+	}
+}
+
+// cuts draws lines of the trace: n anywhere; n right after the beginning of an answer about a case, and of one about a
+// booking, when the promise is freshest; and n while a database itself is written, which its log must make good.
 func (l *life) cuts(seed uint64, n int) []int {
-	var all, answers, pages []int
+	var all, answers, bookings, pages []int
 	for _, c := range l.calls {
 		all = append(all, c.Begin)
 		if strings.HasSuffix(c.Path, ".db") && c.Name == "pwrite64" {
@@ -118,10 +156,13 @@ func (l *life) cuts(seed uint64, n int) []int {
 	for _, a := range l.answers {
 		answers = append(answers, a.Begin+1)
 	}
+	for _, a := range l.bookings {
+		bookings = append(bookings, a.Begin+1)
+	}
 	r := rand.New(rand.NewPCG(seed, 0))
 	var cuts []int
 	for range n {
-		cuts = append(cuts, all[r.IntN(len(all))], answers[r.IntN(len(answers))], pages[r.IntN(len(pages))])
+		cuts = append(cuts, all[r.IntN(len(all))], answers[r.IntN(len(answers))], bookings[r.IntN(len(bookings))], pages[r.IntN(len(pages))])
 	}
 	return cuts
 }
@@ -138,7 +179,7 @@ func (l *life) said(text string) int {
 
 // revive starts the program on what a cut has left, and holds it to what had been promised by then.
 func (l *life) revive(t *testing.T, cut int, data string) {
-	p := newProgram(t, data, l.program, "up")
+	p := newProgram(t, data, append([]string{l.program}, l.flags...)...)
 	p.start()
 	if l.said(tokenLabel) >= cut {
 		p.tokens() // nobody has seen a token: there is another
@@ -158,4 +199,13 @@ func (l *life) revive(t *testing.T, cut int, data string) {
 		}
 	}
 	v.check(cases)
+	told := map[string]string{}
+	for _, a := range l.bookings {
+		if key := l.keys[a.ID]; key != "" && a.Begin < cut {
+			told[key] = a.ID
+		}
+	}
+	if len(told) > 0 {
+		checkBookings(t, v.operator, told)
+	}
 }
