@@ -211,6 +211,9 @@ func checkJSONType(h http.Header) error {
 		return errs.New(errs.Unsupported, "请求体不得压缩", "the request body must not be compressed").
 			WithCode("http.content-encoding").WithField("Content-Encoding")
 	}
+	if h.Get("Content-Type") == jsonType {
+		return nil
+	}
 	media, params, err := mime.ParseMediaType(h.Get("Content-Type"))
 	charset := strings.ToLower(params["charset"])
 	if err != nil || media != jsonType || charset != "" && charset != "utf-8" {
