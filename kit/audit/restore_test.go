@@ -17,6 +17,7 @@ import (
 	"github.com/qiongdev/qiong/kit/gm"
 	"github.com/qiongdev/qiong/kit/receipt"
 	"github.com/qiongdev/qiong/kit/sqldb"
+	"github.com/qiongdev/qiong/kit/sqldb/sqldbtest"
 	"github.com/qiongdev/qiong/kit/sqldb/sqlite"
 	"github.com/qiongdev/qiong/kit/tlog"
 )
@@ -220,6 +221,32 @@ func TestARestoreIsEntered(t *testing.T) {
 	}
 }
 
+// The same on every engine, with a database in which what was lost is deleted.
+func TestARestoreOnEveryEngine(t *testing.T) {
+	sqldbtest.Each(t, func(t *testing.T, db sqldb.DB) {
+		l := newLab(t, db)
+		l.commit(t, 15)
+		l.commit(t, 5)
+		for _, s := range []string{"DELETE FROM log_entry WHERE idx >= 15", "DELETE FROM log_id WHERE idx >= 15", "DELETE FROM log_checkpoint WHERE size > 15", "DELETE FROM log_cosignature WHERE size > 15",
+			"UPDATE log_tile SET hashes = substr(hashes, 1, 32*15)", "DELETE FROM audit_leaf WHERE idx >= 15", "DELETE FROM audit_who WHERE idx >= 15"} {
+			if _, err := db.Exec(t.Context(), sqldb.Durable, s); err != nil {
+				t.Fatal(s, err)
+			}
+		}
+		l.reopen(t)
+		isBroken(t, l.Log)
+		g, err := l.Restored(t.Context(), "ops", "一块磁盘")
+		if err != nil || g.Shown.Size != 15 || g.Lost() != 20 {
+			t.Fatalf("%+v, %v", g, err)
+		}
+		l.commit(t, 3)
+		l.reopen(t)
+		if err := l.Check(t.Context(), nil); err != nil || len(l.Status().Gaps) != 1 {
+			t.Errorf("%+v, %v", l.Status(), err)
+		}
+	})
+}
+
 // A gap is told for ever: what states it cannot be taken away, or changed, unnoticed.
 func TestAStatedGapStays(t *testing.T) {
 	for what, change := range map[string]string{
@@ -377,15 +404,15 @@ func (b *backup) finished(t *testing.T, i int) {
 // The same at each step, for sure.
 func TestARestoreStopsAtEachStep(t *testing.T) {
 	b := newBackup(t)
-	g, err := b.gap(t.Context(), "ops", "the disk was replaced")
-	if err != nil {
+	if _, err := b.gap(t.Context(), "ops", "the disk was replaced"); err != nil {
 		t.Fatal(err)
 	}
 	b.reopen(t)
 	b.finished(t, 0) // signed, and not written
 
 	b = newBackup(t)
-	if g, err = b.gap(t.Context(), "ops", "the disk was replaced"); err != nil {
+	g, err := b.gap(t.Context(), "ops", "the disk was replaced")
+	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := b.state(t.Context(), g); err != nil {

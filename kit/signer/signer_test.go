@@ -404,6 +404,48 @@ func FuzzServer(f *testing.F) {
 	})
 }
 
+// FuzzClient answers a client with any bytes: what it gives out verifies.
+func FuzzClient(f *testing.F) {
+	path := filepath.Join(f.TempDir(), "s")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { _ = l.Close() })
+	answers := make(chan []byte, 1)
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			p := <-answers
+			answers <- p
+			_, _ = conn.Write(p) // the client may have gone
+			_ = conn.Close()
+		}
+	}()
+	key := fakeKey()
+	der, err := key.Sign(nil, digest("x"), nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	sig, _ := toNumbers(der)
+	f.Add((&answer{kind: saySigned, sig: sig}).append(nil))
+	f.Add((&answer{kind: saySigned, sig: [64]byte{1}}).append(nil))
+	f.Add((&answer{kind: sayNo, why: tooMany, wait: time.Hour}).append(nil))
+	f.Add([]byte{0, 0, 0, 9, 1})
+	f.Fuzz(func(t *testing.T, p []byte) {
+		answers <- p
+		defer func() { <-answers }()
+		c := NewClient(path, ClientOptions{Wait: 5 * time.Millisecond})
+		defer c.Close()
+		if sig, err := c.Signer(key.PublicKey()).Sign(nil, digest("x"), nil); err == nil && gm.VerifyDigest(key.PublicKey(), digest("x"), sig) != nil {
+			t.Error("a wrong signature was given out")
+		}
+	})
+}
+
 func BenchmarkSign(b *testing.B) {
 	l := newLab(b, nil)
 	for _, bench := range []struct {
