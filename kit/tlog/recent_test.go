@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/qiongdev/qiong/kit/errs"
 	"github.com/qiongdev/qiong/kit/sqldb"
 	"github.com/qiongdev/qiong/kit/sqldb/sqldbtest"
 )
@@ -97,5 +98,29 @@ func TestRunsOfOneHash(t *testing.T) {
 	found := both.find([]int64{-1 << 31, -3, 7, 8, 1<<31 - 1}, nil)
 	if !slices.Equal(found, []int64{15, 11, 17, 10, 12, 14, 16}) {
 		t.Errorf("found %v", found)
+	}
+}
+
+// A log of a program that had all ids in log_id at once goes on.
+func TestRecentIDsOfAnEarlierProgram(t *testing.T) {
+	db := sqldbtest.SQLite(t)
+	l := open(t, db)
+	settle(l)
+	for size := 0; size < 200; size += 5 {
+		if size == 100 {
+			l = open(t, db)
+			l.least = 10
+		}
+		if _, err := l.Append(t.Context(), time.UnixMilli(0), entries(size, 5), nil); err != nil {
+			t.Fatal(err)
+		}
+		for i := range size + 5 {
+			if at, _, err := l.Find(t.Context(), fmt.Sprintf("e-%d", i)); err != nil || at != uint64(i) {
+				t.Fatalf("%d is found at %d, %v", i, at, err)
+			}
+		}
+	}
+	if _, err := open(t, db).Append(t.Context(), time.UnixMilli(0), entries(50, 1), nil); errs.As(err) == nil || errs.As(err).Code != "log.duplicate" {
+		t.Errorf("appended twice: %v", err)
 	}
 }
