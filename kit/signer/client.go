@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"errors"
 	"io"
+	"io/fs"
 	"net"
 	"sync"
 	"time"
@@ -157,6 +158,8 @@ func (c *Client) ask(ctx context.Context, r request) (*answer, error) {
 			return a, nil
 		case errors.Is(err, errStrange):
 			return nil, c.strange(err)
+		case errors.Is(err, fs.ErrPermission): // it won't pass
+			return nil, (&answer{why: forbidden}).refusal(c.socket)
 		}
 		if last == nil || ctx.Err() == nil {
 			last = err
@@ -254,7 +257,9 @@ func (c *Client) away(ctx context.Context, err error) error {
 		return refused
 	}
 	var timeout net.Error
-	if err == nil || errors.As(err, &timeout) && timeout.Timeout() || errors.Is(err, context.DeadlineExceeded) {
+	var op *net.OpError
+	dialing := errors.As(err, &op) && op.Op == "dial" // then nobody was there to be slow
+	if err == nil || !dialing && (errors.As(err, &timeout) && timeout.Timeout() || errors.Is(err, context.DeadlineExceeded)) {
 		return errs.Wrap(err, errs.Timeout, "签名进程 "+c.socket+" 未在限时内应答", "the signer at "+c.socket+" did not answer in time").WithCode(CodeAway)
 	}
 	return errs.Wrap(err, errs.Unavailable, "签名进程 "+c.socket+" 没有应答", "the signer at "+c.socket+" does not answer").WithCode(CodeAway).

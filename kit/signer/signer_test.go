@@ -116,7 +116,7 @@ func (m module) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) { ret
 func TestTheRateOfAKey(t *testing.T) {
 	now := time.Unix(1_790_000_000, 0)
 	l := newLab(t, func(o *Options) { o.Rate, o.Now = 2, func() time.Time { return now } }) // its clock stands
-	c := l.client(t, ClientOptions{Wait: 50 * time.Millisecond})
+	c := l.client(t, ClientOptions{Wait: 400 * time.Millisecond})
 	a, b := c.Signer(l.public(0)), c.Signer(l.public(1))
 	for range 2 {
 		if _, err := a.Sign(nil, digest("x"), nil); err != nil {
@@ -156,7 +156,7 @@ func TestTooManyConnections(t *testing.T) {
 	if _, err := readAnswer(hold); err != nil {
 		t.Fatal(err)
 	}
-	c := l.client(t, ClientOptions{Wait: 60 * time.Millisecond})
+	c := l.client(t, ClientOptions{Wait: 500 * time.Millisecond})
 	if _, err := c.Keys(t.Context()); !errs.Is(err, errs.TooMany) {
 		t.Errorf("a second connection: %v", err)
 	}
@@ -229,7 +229,7 @@ func TestAModuleInAProcess(t *testing.T) {
 			p := newProcess(t, fault)
 			wait := time.Minute
 			if want.code == CodeAway {
-				wait = 100 * time.Millisecond
+				wait = 500 * time.Millisecond
 			}
 			c := NewClient(p.socket, ClientOptions{Wait: wait})
 			defer c.Close()
@@ -280,12 +280,12 @@ func TestTheProcessIsKilledAndComesBack(t *testing.T) {
 	close(stop)
 	all.Wait()
 	p.kill()
-	short := NewClient(p.socket, ClientOptions{Wait: 30 * time.Millisecond})
+	short := NewClient(p.socket, ClientOptions{Wait: 100 * time.Millisecond})
 	_, err := short.Signer(fakeKey().PublicKey()).Sign(nil, digest("x"), nil)
 	if !errs.Is(err, errs.Unavailable) || errs.As(err).Code != CodeAway || !strings.Contains(err.Error(), p.socket) {
 		t.Error(err)
 	}
-	_, err = NewClient(filepath.Join(t.TempDir(), "nobody"), ClientOptions{Wait: 30 * time.Millisecond}).Keys(t.Context())
+	_, err = NewClient(filepath.Join(t.TempDir(), "nobody"), ClientOptions{Wait: 100 * time.Millisecond}).Keys(t.Context())
 	if !errs.Is(err, errs.Unavailable) {
 		t.Error(err)
 	}
@@ -338,6 +338,20 @@ func TestListen(t *testing.T) {
 	defer l.Close()
 	if info, err := os.Stat(grouped); err != nil || info.Mode().Perm() != 0o660 {
 		t.Errorf("%v, %v", info.Mode(), err)
+	}
+}
+
+// A socket that is not for this user is no signer that is away.
+func TestASocketOfAnother(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root may open any")
+	}
+	l := newLab(t, nil)
+	if err := os.Chmod(l.socket, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.client(t, ClientOptions{Wait: time.Minute}).Keys(t.Context()); !errs.Is(err, errs.Forbidden) || errs.As(err).Code != CodeRefused {
+		t.Error(err)
 	}
 }
 
