@@ -49,6 +49,7 @@ func (p *pair) follow(ctx context.Context) (holder *lease.Holder, err error) {
 		g.Go(func() error { return lacking(seat.anchor(ctx, s.logs[i])) })
 	}
 	g.Go(func() error { return s.copy(ctx) })
+	g.Go(func() error { return s.rooms(ctx) })
 	g.Go(func() error { return s.tidy(ctx) })
 	g.Go(func() (err error) {
 		defer end()

@@ -20,14 +20,15 @@ import (
 )
 
 // Two servers of a pair speak HTTP, signed with the keys by which they vote: POST meet says who leads and whether the two
-// have the same keys, and gives the one who follows a ticket; POST ship turns, for a ticket, into the connection of a log.
-// A ticket goes with one server and each shard once, and not for long: an old request that is sent again opens nothing.
+// have the same keys, and gives the one who follows a ticket; POST ship turns, for a ticket, into the connection of a log;
+// POST rooms lends a waiting room. A ticket goes with one server, and with each shard and the rooms once, and not for long:
+// an old request that is sent again opens nothing.
 const (
 	pairBase  = base + "/pair"
 	meetPath  = pairBase + "/meet"
 	shipPath  = pairBase + "/ship"
 	pairLog   = "qiong-booking-log" // the protocol that a ship request turns into
-	maxMeet   = 8 << 10
+	maxMeet   = 64 << 10
 	doors     = 32 // requests that are read at a time: each costs the verification of a signature
 	meetFor   = 2 * time.Second
 	ticketFor = 10 * time.Second
@@ -197,7 +198,12 @@ func (p *pair) meet(w http.ResponseWriter, r *http.Request) error {
 	if out.Leading && len(out.Unlike) == 0 && in.Shards == out.Shards {
 		out.Ticket = p.tickets.issue(name)
 	}
-	body, err := json.Marshal(out)
+	return p.tell(w, r, out)
+}
+
+// tell answers another server, signed.
+func (p *pair) tell(w http.ResponseWriter, r *http.Request, answer any) error {
+	body, err := json.Marshal(answer)
 	if err != nil {
 		return err
 	}
@@ -220,4 +226,5 @@ func (p *pair) routes() {
 	}
 	p.b.host.Mux.HandleFunc("POST "+meetPath, serve(p.meet))
 	p.b.host.Mux.HandleFunc("POST "+shipPath, serve(p.ship))
+	p.b.host.Mux.HandleFunc("POST "+roomsPath, serve(p.lend))
 }
