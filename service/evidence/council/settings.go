@@ -1,7 +1,10 @@
 package council
 
 import (
+	"errors"
+	"io/fs"
 	"net"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -81,13 +84,38 @@ func (c *Config) settings() *cmtcfg.Config {
 // database opens one of CometBFT's databases. The buffers are a quarter of goleveldb's: a block is some kilobytes and
 // read at most once again.
 func (c *Config) database(ctx *cmtcfg.DBContext) (dbm.DB, error) {
-	db, err := dbm.NewGoLevelDBWithOpts(ctx.ID, filepath.Join(c.Home.dir, dataFolder), &opt.Options{
+	data := filepath.Join(c.Home.dir, dataFolder)
+	if err := removeHalfMade(filepath.Join(data, ctx.ID+".db")); err != nil {
+		return nil, unwritable(err)
+	}
+	db, err := dbm.NewGoLevelDBWithOpts(ctx.ID, data, &opt.Options{
 		BlockCacheCapacity: 2 << 20, WriteBuffer: 1 << 20, OpenFilesCacheCapacity: 64,
 	})
 	if err != nil || ctx.ID != "blockstore" {
 		return db, err
 	}
 	return newDeflated(db), nil
+}
+
+// removeHalfMade removes what is left of a database whose making was interrupted: its first manifest, with nothing that
+// names it. goleveldb takes that for a damaged database and would never open it; but nothing was in it, for the name comes
+// before anything else. Where there is any other file, all stays.
+func removeHalfMade(dir string) error {
+	files, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		switch f.Name() {
+		case "CURRENT.0", "MANIFEST-000000", "LOCK", "LOG":
+		default:
+			return nil
+		}
+	}
+	return os.RemoveAll(dir)
 }
 
 // checkListen refuses an address that others could reach, unless that was said.
