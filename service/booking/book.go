@@ -59,21 +59,22 @@ var Service = &qiong.Service{
 
 // Booking is the service.
 type Booking struct {
-	host    *qiong.Host
-	cfg     Config
-	folder  string
-	store   store
-	spots   map[string]*Spot
-	sealer  *gm.Sealer
-	key     *keys.Key // signs the codes for gates
-	people  *gm.MAC   // of pseudonyms
-	salts   *gm.MAC   // of what acts commit to
-	leases  *lease.Client
-	seats   []*seat
-	pace    pace
-	lobbies lobbies
-	gates   gates
-	pair    *pair // nil where this server has the bookings alone
+	host     *qiong.Host
+	cfg      Config
+	folder   string
+	store    store
+	spots    map[string]*Spot
+	sealer   *gm.Sealer
+	key      *keys.Key // signs the codes for gates
+	people   *gm.MAC   // of pseudonyms
+	salts    *gm.MAC   // of what acts commit to
+	leases   *lease.Client
+	seats    []*seat
+	pace     pace
+	networks networks
+	lobbies  lobbies
+	gates    gates
+	pair     *pair // nil where this server has the bookings alone
 
 	sandbox  *sandbox.Sandbox
 	payments func() *payment.Book

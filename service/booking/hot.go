@@ -159,7 +159,15 @@ func (b *Booking) reserve(w http.ResponseWriter, r *http.Request, p *auth.Princi
 		ask.Release()
 		return err
 	}
-	if err := running.Book(r.Context(), ask); err != nil {
+	waiting, size := running.Waiting()
+	place, err := b.networks.enter(r.RemoteAddr, waiting, size)
+	if err != nil {
+		ask.Release()
+		return err
+	}
+	err = running.Book(r.Context(), ask)
+	place.leave()
+	if err != nil {
 		return err // the ask may still be on its way
 	}
 	result := *ask.Result(0)

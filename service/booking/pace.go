@@ -9,10 +9,9 @@ import (
 	"github.com/qiongdev/qiong/kit/errs"
 )
 
-// pace limits how often one identity tries. It knows nothing of networks: behind a carrier's address there may be a
-// whole town, and nobody in it is locked out for what a neighbour does. (Guessing tokens is slowed down by kit/auth,
-// before anybody is anybody.) It counts in a fixed table: two identities in one cell share its limit, which is why
-// there are many more cells than people who book at a time.
+// pace limits how often one identity tries; what networks may is for networks to say. (Guessing tokens is slowed down by
+// kit/auth, before anybody is anybody.) It counts in a fixed table: two identities in one cell share its limit, which is
+// why there are many more cells than people who book at a time.
 type pace struct {
 	limit int
 	seed  maphash.Seed
