@@ -9,6 +9,10 @@ import (
 const (
 	maxGroup  = 512 // callers a transaction
 	groupings = 2   // one gathers while the other waits for its commit
+
+	// maxStatements is how many statements of a group are sent before an answer is read. Their answers, some 40 bytes each,
+	// must find room on the way, or both sides wait for each other.
+	maxStatements = 1024
 )
 
 // job is one caller's share of a group: rows to insert, then statements.
@@ -25,6 +29,7 @@ type job struct {
 type statement struct {
 	sql  string
 	args []any
+	one  bool // made by exactlyOne
 }
 
 // grouped hands j to those who commit for p, and waits for the commit.
@@ -89,17 +94,19 @@ func (db *DB) group(p *pool) {
 
 // gather returns the first jobs and those that wait already, without those whose callers have left.
 func (p *pool) gather(group []*job, first ...*job) []*job {
+	statements := 0
 	add := func(j *job) {
 		if j.err = j.ctx.Err(); j.err != nil {
 			close(j.done)
 			return
 		}
 		group = append(group, j)
+		statements += len(j.statements)
 	}
 	for _, j := range first {
 		add(j)
 	}
-	for len(group) < maxGroup {
+	for len(group) < maxGroup && statements < maxStatements {
 		select {
 		case j := <-p.jobs:
 			add(j)

@@ -163,7 +163,7 @@ func (db *DB) Append(ctx context.Context, rows ...sqldb.Insert) error {
 func (db *DB) Exec(ctx context.Context, d sqldb.Durability, query string, args ...any) (int64, error) {
 	db.waiting.Add(1)
 	defer db.waiting.Add(-1)
-	j := &job{statements: []statement{{query, args}}}
+	j := &job{statements: []statement{{sql: query, args: args}}}
 	err := db.count(db.grouped(ctx, db.of(d), j))
 	return j.affected, err
 }
@@ -289,8 +289,6 @@ func classify(err error) error {
 	switch {
 	case e.Code == "23505":
 		return fmt.Errorf("%w: %w", sqldb.ErrUnique, err)
-	case e.Code == missed:
-		return fmt.Errorf("%w: %w", sqldb.ErrMissed, err)
 	case e.Code == "53100":
 		return errs.Wrap(err, errs.Full, "存储空间不足，数据未写入", "no storage left; nothing was written").
 			WithHint("请清理磁盘或扩容后重试", "free or add disk space, then try again")

@@ -120,17 +120,19 @@ func kindOf(v any) kind {
 }
 
 // column is an array in the server's binary form: dimensions, whether there are nulls, type of the elements, length and
-// lower bound of the only dimension, and each element with its length before it; whole numbers are of 32 bits.
+// lower bound of the only dimension, and each element with its length before it, of which -1 is a null; whole numbers are
+// of 32 bits.
 type column struct {
 	element uint32
 	rows    uint32
+	nulls   uint32 // 1: there are some
 	buf     []byte
 }
 
 const header = 5 * 4
 
 func (c *column) reset() {
-	c.rows, c.buf = 0, append(c.buf[:0], make([]byte, header)...)
+	c.rows, c.nulls, c.buf = 0, 0, append(c.buf[:0], make([]byte, header)...)
 }
 
 func (c *column) add(v any) {
@@ -144,6 +146,11 @@ func (c *column) add(v any) {
 		c.length(len(v))
 		c.buf = append(c.buf, v...)
 	case []byte:
+		if v == nil {
+			c.nulls = 1
+			c.length(-1)
+			return
+		}
 		c.length(len(v))
 		c.buf = append(c.buf, v...)
 	default:
@@ -161,7 +168,7 @@ func (c *column) length(n int) {
 }
 
 func (c *column) array() []byte {
-	for i, n := range [...]uint32{1, 0, c.element, c.rows, 1} {
+	for i, n := range [...]uint32{1, c.nulls, c.element, c.rows, 1} {
 		binary.BigEndian.PutUint32(c.buf[4*i:], n)
 	}
 	return c.buf

@@ -3,11 +3,15 @@ package postgres
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/qiongdev/qiong/kit/sqldb"
 )
 
 // send writes what all jobs ask for in one round trip and one implicit transaction: the rows by one statement a table,
@@ -53,6 +57,7 @@ func (p *pool) send(group []*job) error {
 type batch struct {
 	conn     *pgx.Conn
 	messages []byte
+	ones     []bool // of the statements, which were made by exactlyOne
 	args     pgx.ExtendedQueryBuilder
 	err      error // of encoding, told by run
 }
@@ -63,7 +68,7 @@ const maxBuffer = 1 << 20 // bytes of messages worth keeping room for
 
 func newBatch(conn *pgx.Conn) *batch {
 	b := buffers.Get().(*batch)
-	b.conn, b.messages, b.err = conn, b.messages[:0], nil
+	b.conn, b.messages, b.ones, b.err = conn, b.messages[:0], b.ones[:0], nil
 	return b
 }
 
@@ -76,7 +81,7 @@ func (b *batch) release() {
 func (b *batch) insert(t *table) error {
 	s, err := b.prepare(t.sql)
 	if err == nil {
-		b.execute(s, t.arrays(), binaryFormat)
+		b.execute(s, t.arrays(), binaryFormat, false)
 	}
 	return err
 }
@@ -91,7 +96,7 @@ func (b *batch) exec(st statement) error {
 	if err := b.args.Build(b.conn.TypeMap(), s, st.args); err != nil {
 		return err
 	}
-	b.execute(s, b.args.ParamValues, b.args.ParamFormats)
+	b.execute(s, b.args.ParamValues, b.args.ParamFormats, st.one)
 	return nil
 }
 
@@ -100,7 +105,8 @@ func (b *batch) prepare(sql string) (*pgconn.StatementDescription, error) {
 	return b.conn.Prepare(context.Background(), sql, sql)
 }
 
-func (b *batch) execute(s *pgconn.StatementDescription, values [][]byte, formats []int16) {
+func (b *batch) execute(s *pgconn.StatementDescription, values [][]byte, formats []int16, one bool) {
+	b.ones = append(b.ones, one)
 	b.add(&pgproto3.Bind{PreparedStatement: s.Name, Parameters: values, ParameterFormatCodes: formats})
 	b.add(&pgproto3.Execute{})
 }
@@ -118,28 +124,44 @@ func (b *batch) run() ([]int64, error) {
 	}
 	c := b.conn.PgConn()
 	if err := c.Frontend().SendUnbufferedEncodedCopyData(b.messages); err != nil { // writes any messages as they are
-		return nil, errors.Join(err, c.Close(context.Background()))
+		hangUp(c)
+		return nil, err
 	}
 	var affected []int64
 	var failed error
 	for {
 		answer, err := c.ReceiveMessage(context.Background())
 		if err != nil {
+			hangUp(c) // answers may be on their way still
 			return nil, errors.Join(failed, err)
 		}
 		switch answer := answer.(type) {
 		case *pgproto3.CommandComplete:
 			affected = append(affected, pgconn.NewCommandTag(string(answer.CommandTag)).RowsAffected())
 		case *pgproto3.ErrorResponse:
-			failed = pgconn.ErrorResponseToPgError(answer)
+			failed = why(pgconn.ErrorResponseToPgError(answer), len(affected) < len(b.ones) && b.ones[len(affected)])
 		case *pgproto3.ReadyForQuery:
 			return affected, failed
 		}
 	}
 }
 
-// missed is the server's code for a division by zero, by which exactlyOne fails.
-const missed = "22012"
+// hangUp ends a connection of which nobody knows what comes next.
+func hangUp(c *pgconn.PgConn) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = c.Close(ctx) // it is not used again
+}
+
+// why is err, as sqldb has it where a statement that must change exactly one row has not.
+func why(err error, one bool) error {
+	if e := (*pgconn.PgError)(nil); one && errors.As(err, &e) && e.Code == divisionByZero {
+		return fmt.Errorf("%w: %w", sqldb.ErrMissed, err)
+	}
+	return err
+}
+
+const divisionByZero = "22012"
 
 // exactlyOne is a statement that changes what update does and fails, and the transaction with it, unless that is exactly
 // one row. So the server needs no second message to know whether to commit.

@@ -35,9 +35,16 @@ func (t *tx) Insert(_ context.Context, rows ...sqldb.Insert) error {
 
 // Update implements sqldb.Conn.
 func (t *tx) Update(_ context.Context, query string, args ...any) error {
-	t.held.statements = append(t.held.statements, statement{exactlyOne(query), args})
-	return nil
+	t.held.statements = append(t.held.statements, statement{exactlyOne(query), args, true})
+	if len(t.held.statements) < maxHeld {
+		return nil
+	}
+	_, err := t.exec("SELECT 1", nil) // to send them
+	return classify(err)
 }
+
+// maxHeld is how many updates are held back.
+const maxHeld = 256
 
 // Exec implements sqldb.Conn.
 func (t *tx) Exec(_ context.Context, query string, args ...any) (int64, error) {
@@ -93,17 +100,19 @@ func (t *tx) send(query string, args []any) (pgx.BatchResults, error) {
 	for _, r := range t.held.rows {
 		batch.Queue(r.Into.SQL(), r.Values...)
 	}
-	for _, s := range t.held.statements {
+	held := t.held.statements
+	first := batch.Len()
+	for _, s := range held {
 		batch.Queue(s.sql, s.args...)
 	}
 	t.held = job{}
 	before := batch.Len()
 	batch.Queue(query, args...)
 	answers := t.conn.SendBatch(context.WithoutCancel(t.ctx), batch)
-	for range before {
+	for i := range before {
 		if _, err := answers.Exec(); err != nil {
 			_ = answers.Close() // err says why
-			return nil, err
+			return nil, why(err, i >= first && held[i-first].one)
 		}
 	}
 	return answers, nil

@@ -141,6 +141,61 @@ func Exercise(t *testing.T, open func(t *testing.T) sqldb.DB) {
 		}
 	})
 
+	t.Run("many updates of one closure, and a division of its own", func(t *testing.T) {
+		db := start(t)
+		const many = 3000
+		rows := make([]sqldb.Insert, many)
+		for i := range rows {
+			rows[i] = thing.Row(int64(i), "old", []byte{})
+		}
+		if err := db.Append(ctx, rows...); err != nil {
+			t.Fatal(err)
+		}
+		rename := func(last int) error {
+			return db.Write(ctx, sqldb.Relaxed, func(tx *sqldb.Tx) error {
+				for i := range last {
+					if err := tx.Update(ctx, "UPDATE thing SET name = 'new' WHERE id = $1 AND name = 'old'", int64(i)); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}
+		if err := rename(many + 1); !errors.Is(err, sqldb.ErrMissed) {
+			t.Errorf("one more than there are: %v", err)
+		}
+		if err := rename(many); err != nil {
+			t.Error(err)
+		}
+		if n, err := sqldb.Value[int64](ctx, db, "SELECT count(*) FROM thing WHERE name = 'new'"); err != nil || n != many {
+			t.Errorf("%d renamed, %v", n, err)
+		}
+		if db.Dialect() == sqldb.Postgres { // SQLite has null there
+			if _, err := db.Exec(ctx, sqldb.Relaxed, "UPDATE thing SET name = 'x' WHERE id = 1 / (id - id)"); err == nil || errors.Is(err, sqldb.ErrMissed) {
+				t.Errorf("a division by zero that is nobody's update: %v", err)
+			}
+		}
+	})
+
+	t.Run("no bytes are none, in a group and alone", func(t *testing.T) {
+		db := start(t)
+		if err := db.Append(ctx, thing.Row(int64(1), "nil", []byte(nil))); err == nil {
+			t.Error("a column that must not be null took it, in a group")
+		}
+		if err := db.Write(ctx, sqldb.Durable, func(tx *sqldb.Tx) error {
+			if err := tx.Insert(ctx, thing.Row(int64(1), "nil", []byte(nil))); err != nil {
+				return err
+			}
+			_, err := sqldb.Value[int64](ctx, tx, "SELECT count(*) FROM thing")
+			return err
+		}); err == nil {
+			t.Error("a column that must not be null took it, in a transaction of its own")
+		}
+		if n := count(t, db); n != 0 {
+			t.Errorf("%d rows", n)
+		}
+	})
+
 	t.Run("of many updates of one revision one wins", func(t *testing.T) {
 		db := start(t)
 		if err := db.Append(ctx, thing.Row(int64(1), "0", []byte{})); err != nil {
