@@ -231,18 +231,33 @@ func (b *Booking) erase(ctx context.Context) error {
 	return nil
 }
 
-// projected reports whether the tables have all that a shard's log holds at this moment. Who leads it alone can tell.
+// projected reports whether the tables have all that a shard's log, or this server's copy of it, holds at this moment.
 func (b *Booking) projected(ctx context.Context, shard uint16) (bool, error) {
 	if int(shard) >= len(b.seats) {
 		return false, nil
 	}
-	running, err := b.seats[shard].shard()
-	if err != nil {
+	durable, ok := b.durable(int(shard))
+	if !ok {
 		return false, nil // nobody knows
 	}
-	durable := running.Durable()
 	at, err := b.store.progress(ctx, reader("rows", shard))
 	return at >= durable, err
+}
+
+// durable returns the last record of a shard that is on this server's disk.
+func (b *Booking) durable(shard int) (uint64, bool) {
+	if running, err := b.seats[shard].shard(); err == nil {
+		return running.Durable(), true
+	}
+	if b.pair == nil {
+		return 0, false
+	}
+	b.pair.mu.Lock()
+	defer b.pair.mu.Unlock()
+	if b.pair.stand == nil {
+		return 0, false
+	}
+	return b.pair.stand.logs[shard].Durable(), true
 }
 
 // code returns what lets the people of a booking in.

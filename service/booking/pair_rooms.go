@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"time"
 
@@ -19,7 +20,7 @@ const (
 	roomsPath  = pairBase + "/rooms"
 	roomsEvery = 2 * time.Second
 	roomsFor   = 30 * time.Second // for one room
-	maxRoom    = 256 << 20        // bytes of one, as it travels
+	maxRoom    = 128 << 20        // bytes of one, as it travels
 )
 
 // roomTicket stands for the rooms where a ticket counts shards.
@@ -64,7 +65,8 @@ func (p *pair) lend(w http.ResponseWriter, r *http.Request) error {
 
 // rooms copies the leader's rooms, until ctx ends.
 func (s *standing) rooms(ctx context.Context) error {
-	have, of, said := map[string]int64{}, uint64(0), ""
+	var have map[string]roomCopy // without their places
+	of, said := uint64(0), ""
 	tick := time.NewTicker(roomsEvery)
 	defer tick.Stop()
 	for {
@@ -80,8 +82,10 @@ func (s *standing) rooms(ctx context.Context) error {
 			continue
 		}
 		if leader.epoch != of { // what it has, another may have otherwise
-			have, of = map[string]int64{}, leader.epoch
+			have, of = map[string]roomCopy{}, leader.epoch
 		}
+		over := s.p.b.host.Now().Add(-roomAfter).UnixMilli()
+		maps.DeleteFunc(have, func(_ string, r roomCopy) bool { return r.Opens <= over })
 		err := s.borrow(ctx, leader.peer, have)
 		if err == nil || ctx.Err() != nil {
 			said = ""
@@ -93,7 +97,7 @@ func (s *standing) rooms(ctx context.Context) error {
 }
 
 // borrow copies what rooms there are but those that it has already, one after the other.
-func (s *standing) borrow(ctx context.Context, leader peer, have map[string]int64) error {
+func (s *standing) borrow(ctx context.Context, leader peer, have map[string]roomCopy) error {
 	for {
 		v, err := s.p.ask(ctx, leader)
 		if err != nil {
@@ -109,14 +113,18 @@ func (s *standing) borrow(ctx context.Context, leader peer, have map[string]int6
 		if err := s.p.b.store.keepRoom(ctx, room); err != nil {
 			return err
 		}
-		have[room.Sale] = room.Saved
+		have[room.Sale] = roomCopy{Opens: room.Opens, Saved: room.Saved}
 	}
 }
 
-func (p *pair) askRoom(ctx context.Context, leader sighting, have map[string]int64) (room roomCopy, err error) {
+func (p *pair) askRoom(ctx context.Context, leader sighting, have map[string]roomCopy) (room roomCopy, err error) {
 	ctx, cancel := context.WithTimeout(ctx, roomsFor)
 	defer cancel()
-	req, err := p.signed(ctx, leader.url+roomsPath, asking{leader.ticket, have}, nil)
+	in := asking{leader.ticket, map[string]int64{}}
+	for sale, r := range have {
+		in.Have[sale] = r.Saved
+	}
+	req, err := p.signed(ctx, leader.url+roomsPath, in, nil)
 	if err != nil {
 		return room, err
 	}
