@@ -145,6 +145,56 @@ func TestAWholeFolderIsRestored(t *testing.T) {
 	}
 }
 
+// The same backup is put back twice, or an older one: the first statement is then in the witness's folder alone, and the
+// second is entered all the same, whether the witness outside has accepted the first or not.
+func TestASecondRestoreWithAWitnessOutside(t *testing.T) {
+	for name, accepts := range map[string]bool{"it has accepted the first": true, "it has not": false} {
+		t.Run(name, func(t *testing.T) {
+			b, e := newWitnessed(t)
+			b.add(t, 10, true)
+			if err := b.AskOutside(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			b.save(t, "house.db")
+			b.add(t, 30, true)
+			if err := b.AskOutside(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			accept := func(g *Gap) {
+				t.Helper()
+				if _, _, err := g.Accept(e.Witness, b.Trust(), fixed(3).PublicKey()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			b.load(t, "house.db")
+			first, err := b.Restored(t.Context(), "ops", "first")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if accepts {
+				accept(first)
+				if err := b.AskOutside(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			b.add(t, 5, true)
+			b.load(t, "house.db")
+			isBroken(t, b.Log)
+			second, err := b.Restored(t.Context(), "ops", "second")
+			if err != nil || len(second.Seen) != 2 {
+				t.Fatalf("%+v, %v", second, err)
+			}
+			if err := b.Check(t.Context(), nil); err != nil || len(b.Status().Gaps) != 2 {
+				t.Fatalf("%+v, %v", b.Status(), err)
+			}
+			accept(second)
+			if err := b.AskOutside(t.Context()); err != nil || b.port(t).Size != b.Last().Size {
+				t.Errorf("after: %+v, %v", b.port(t), err)
+			}
+		})
+	}
+}
+
 // Who runs the witness outside accepts the statement, and it goes on from what it has signed itself.
 func TestTheWitnessOutsideAccepts(t *testing.T) {
 	for name, early := range map[string]bool{"from its own signature": true, "from what is shown": false} {

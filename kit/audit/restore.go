@@ -164,18 +164,26 @@ func (l *Log) seen(ctx context.Context) (all []Seen, err error) {
 		return all, nil
 	}
 	if size, err := l.ask(ctx); broken(err) { // one that is away is asked again later
-		if covered, err := l.covered(ctx, size); err != nil || covered {
-			return all, err
+		covered, err := l.covered(ctx, size)
+		if err != nil {
+			return nil, err
 		}
-		all = append(all, Seen{Name: l.outside, Size: size})
+		if !covered || len(all) > 0 { // beside what else is missing, so that the newest statement alone can be accepted
+			all = append(all, Seen{Name: l.outside, Size: size})
+		}
 	}
 	return all, nil
 }
 
-// covered reports whether a gap that is stated is why a witness remembers a size that is not in the log.
+// covered reports whether a gap that is stated is why a witness remembers a size that is not in the log. Before a second
+// restore is entered the first is stated in the witness's folder alone: that it stands in the log, too, is for [Log.Gaps].
 func (l *Log) covered(ctx context.Context, size uint64) (bool, error) {
-	gaps, err := l.Gaps(ctx)
-	return slices.ContainsFunc(gaps, func(g *Gap) bool { return g.covers(size) }), err
+	all, err := l.statements(ctx)
+	if err != nil {
+		return false, err
+	}
+	kept, err := l.kept()
+	return slices.ContainsFunc(append(all, kept...), func(s *stated) bool { return s.covers(size) }), err
 }
 
 // has reports whether a checkpoint is one of the log.
