@@ -9,6 +9,7 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"github.com/qiongdev/qiong/kit/errs"
 	"github.com/qiongdev/qiong/kit/sqldb"
 )
 
@@ -43,6 +44,14 @@ func Exercise(t *testing.T, open func(t *testing.T) sqldb.DB) {
 		}
 		return db
 	}
+
+	t.Run("tables of a newer program are refused", func(t *testing.T) {
+		db := start(t)
+		older := fstest.MapFS{"0001_init.sql": {Data: []byte("-- +goose Up\nCREATE TABLE other (id BIGINT PRIMARY KEY);")}}
+		if err := db.Migrate(ctx, "thing", older); !errs.Is(err, errs.Conflict) {
+			t.Errorf("migrating with fewer files: %v", err)
+		}
+	})
 
 	t.Run("a closure commits, or undoes all it did", func(t *testing.T) {
 		db := start(t)
