@@ -162,7 +162,11 @@ func TestASecondRestoreWithAWitnessOutside(t *testing.T) {
 			}
 			accept := func(g *Gap) {
 				t.Helper()
-				if _, _, err := g.Accept(e.Witness, b.Trust(), fixed(3).PublicKey()); err != nil {
+				back, err := g.Back(e.Witness, b.Trust(), fixed(3).PublicKey())
+				if err == nil {
+					err = back.Accept(10, false)
+				}
+				if err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -228,24 +232,65 @@ func TestTheWitnessOutsideAccepts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, _, err := g.Accept(e.Witness, b.Trust(), other.PublicKey()); early && !broken(err) {
+			if _, err := g.Back(e.Witness, b.Trust(), other.PublicKey()); early && !broken(err) {
 				t.Errorf("the signature of another: %v", err)
 			}
-			if early {
-				if _, _, err := g.Accept(e.Witness, b.Trust(), fixed(3).PublicKey()); err != nil {
-					t.Fatal(err)
+			to := map[bool]uint64{true: 6, false: 10}[early]
+			back, err := g.Back(e.Witness, b.Trust(), fixed(3).PublicKey())
+			if err != nil || back.From.Size != 20 || back.To.Size != to || (back.Signed != 0) != early {
+				t.Fatalf("%+v, %v", back, err)
+			}
+			if err := back.Accept(to+1, true); !errs.Is(err, errs.Invalid) {
+				t.Errorf("another size than was agreed to: %v", err)
+			}
+			if !early {
+				if err := back.Accept(to, false); !errs.Is(err, errs.Conflict) {
+					t.Errorf("a history that it has never signed: %v", err)
 				}
 			}
-			if last, _ := e.Last(b.Last().Origin); last.Size != map[bool]uint64{true: 6, false: 10}[early] {
+			if last, _ := e.Last(b.Last().Origin); last.Size != 20 {
+				t.Errorf("refused, and it remembers %d", last.Size)
+			}
+			if err := back.Accept(to, !early); err != nil {
+				t.Fatal(err)
+			}
+			if last, _ := e.Last(b.Last().Origin); last.Size != to {
 				t.Errorf("it remembers %d", last.Size)
 			}
 			if err := b.AskOutside(t.Context()); err != nil || b.port(t).Size != b.Last().Size {
 				t.Errorf("after: %+v, %v", b.port(t), err)
 			}
-			if _, _, err := g.Accept(e.Witness, b.Trust(), fixed(3).PublicKey()); !errs.Is(err, errs.Conflict) {
+			if _, err := g.Back(e.Witness, b.Trust(), fixed(3).PublicKey()); !errs.Is(err, errs.Conflict) {
 				t.Errorf("a second time: %v", err)
 			}
 		})
+	}
+}
+
+// Who has the two keys of the log invents a history, and a statement of it that the witness outside has signed nothing of:
+// the witness keeps what it has seen.
+func TestAnInventedHistoryIsNotAccepted(t *testing.T) {
+	b, e := newWitnessed(t)
+	b.add(t, 10, true)
+	if err := b.AskOutside(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	seen, _ := e.Last(b.Last().Origin)
+	invented := seen
+	invented.Size, invented.Root[0] = 9, invented.Root[0]^1
+	g := &Gap{Time: 1, Who: "ops", Reason: "a story", Shown: invented, ShownAt: 1, Found: invented, Seen: []Seen{{Name: "port", Size: 10}}}
+	if err := g.sign(fixed(1), fixed(2)); err != nil {
+		t.Fatal(err)
+	}
+	back, err := g.Back(e.Witness, b.Trust(), fixed(3).PublicKey())
+	if err != nil || back.Signed != 0 {
+		t.Fatalf("%+v, %v", back, err)
+	}
+	if err := back.Accept(9, false); !errs.Is(err, errs.Conflict) {
+		t.Errorf("it was accepted: %v", err)
+	}
+	if last, _ := e.Last(seen.Origin); last != seen {
+		t.Errorf("it remembers %+v", last)
 	}
 }
 

@@ -14,7 +14,6 @@ import (
 	"github.com/qiongdev/qiong/kit/gm"
 	"github.com/qiongdev/qiong/kit/receipt"
 	"github.com/qiongdev/qiong/kit/sqldb"
-	"github.com/qiongdev/qiong/kit/tlog"
 )
 
 // Restored enters that the log was put back from a backup, by whom and why, and has the witness go on from there. It does
@@ -242,25 +241,4 @@ func (l *Log) goOn(s *stated) error {
 		return nil
 	}
 	return l.witness.SetBack(receipt.Checkpoint{Origin: l.log.Origin(), Size: seen.Size, Root: *seen.Root}, s.Shown)
-}
-
-// Accept has w, the witness that another house runs for this log, go on after the gap, as who runs it decides: from the
-// newest checkpoint that is there and bears own, its own signature, or, where there is none, from what the log's own witness
-// has shown. trust has the log's keys. It returns what w remembered and what it remembers now.
-func (g *Gap) Accept(w *tlog.Witness, trust *receipt.Trust, own *gm.PublicKey) (from, to receipt.Checkpoint, err error) {
-	if err := g.Verify(trust); err != nil {
-		return from, to, errs.Wrap(err, errs.Invalid, errs.As(err).Msg.ZH, errs.As(err).Msg.EN).WithCode(CodeChanged)
-	}
-	from, ok := w.Last(g.Shown.Origin)
-	if !ok || !g.covers(from.Size) {
-		return from, to, errs.New(errs.Conflict, "声明与见证者记得的无关，不必认可", "the statement is not about what the witness remembers: there is nothing to accept")
-	}
-	to = g.Shown
-	if g.Cosigned != nil {
-		to = g.Cosigned.Checkpoint
-		if err := receipt.VerifySignature(own, to, g.Cosigned.Signatures[0]); err != nil || to.Origin != from.Origin {
-			return from, to, errs.Wrap(err, errs.Invalid, "声明中的联署不是本见证者的", "the cosignature in the statement is not this witness's own").WithCode(CodeChanged)
-		}
-	}
-	return from, to, w.SetBack(from, to)
 }

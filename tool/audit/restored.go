@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -16,7 +15,6 @@ import (
 	"github.com/qiongdev/qiong/kit/audit"
 	"github.com/qiongdev/qiong/kit/client"
 	"github.com/qiongdev/qiong/kit/errs"
-	"github.com/qiongdev/qiong/kit/gm"
 	"github.com/qiongdev/qiong/kit/keys"
 	"github.com/qiongdev/qiong/kit/merkle"
 	"github.com/qiongdev/qiong/kit/receipt"
@@ -184,64 +182,4 @@ type unasked struct{}
 
 func (unasked) Cosign(context.Context, uint64, []merkle.Hash, *receipt.Note) (receipt.Signature, error) {
 	return receipt.Signature{}, errs.New(errs.Unavailable, "离线时不询问外部见证者", "the witness in another house is not asked offline")
-}
-
-// witnessAccept is what is recorded when a statement is accepted.
-const witnessAccept = "witness.accept"
-
-// accept has the witness that this house runs for another's audit log go on after a restore. The house does not run, and
-// its own log has on record that it was accepted before it is.
-func (t *tool) accept(ctx context.Context, c *qiong.Console, file string) error {
-	dir, _ := c.Flags.GetString("data")
-	name, _ := c.Flags.GetString("trust")
-	if dir == "" || name == "" {
-		return errs.New(errs.Invalid, "accept 需要 --data 与 --trust", "accept needs --data and --trust")
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return missing(err, "FILE")
-	}
-	gaps, err := audit.ParseGaps(text)
-	if err != nil {
-		return err
-	}
-	if len(gaps) == 0 {
-		return errs.New(errs.Invalid, "文件中没有恢复声明", "the file has no statement of a restore").WithField("FILE")
-	}
-	keys, err := os.ReadFile(name)
-	if err != nil {
-		return missing(err, "--trust")
-	}
-	trust, err := receipt.ParseTrust(keys)
-	if err != nil {
-		return err
-	}
-	f, err := t.writable(ctx, c, dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.accept(ctx, c, gaps[len(gaps)-1], trust, dir), f.close())
-}
-
-func (w *writing) accept(ctx context.Context, c *qiong.Console, g *audit.Gap, trust *receipt.Trust, dir string) error {
-	own, err := w.ring.Public("evidence.witness")
-	if err != nil {
-		return err
-	}
-	elsewhere, err := tlog.OpenWitness(tlog.WitnessOptions{Dir: filepath.Join(dir, "evidence", "witness"), Trust: trust, Now: time.Now})
-	if err != nil {
-		return err
-	}
-	defer elsewhere.Close()
-	sum := gm.SM3(g.Marshal())
-	entry := audit.Entry{Who: operator(), What: witnessAccept, Object: g.Shown.Origin, Outcome: audit.Begun, Detail: fmt.Sprintf("SM3 %x: %s", sum, g.Reason)}
-	if err := w.log.Commit(ctx, entry); err != nil {
-		return err
-	}
-	from, to, err := g.Accept(elsewhere, trust, own)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(c.Out, c.Say("已认可：%s 原已见证 %d 组，改由 %d 组继续\n", "accepted: of %s %d leaves were witnessed, and it goes on from %d\n"), from.Origin, from.Size, to.Size)
-	return err
 }
