@@ -27,6 +27,7 @@ type record struct {
 	day   string
 	file  *os.File
 	dirty bool
+	lost  error // since when nobody knows what of the record is on the disk; nothing is added any more
 }
 
 // line is one signature.
@@ -57,14 +58,27 @@ func (r *record) add(s signer.Signing) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.lost != nil {
+		return r.lost
+	}
 	if err := r.turn(s.Time); err != nil {
 		return err
 	}
 	if n, err := r.file.Write(append(text, '\n')); err != nil {
-		return errors.Join(err, r.cut(n))
+		return errors.Join(err, r.broken(r.cut(n)))
 	}
 	r.dirty = true
 	return nil
+}
+
+// broken keeps an error after which the record is not what it ought to be. A sync is not tried again: the kernel forgets
+// what it could not write, and the next one would succeed without it.
+func (r *record) broken(err error) error {
+	if err != nil && r.lost == nil {
+		r.lost = errs.Wrap(err, errs.Unavailable, "签名记录未能写入磁盘，不再签名", "the record could not be put on the disk, and nothing is signed any more").
+			WithHint("检查磁盘与记录的末尾，再重新启动签名进程", "look at the disk and at the end of the record, then start the signer again")
+	}
+	return err
 }
 
 // cut takes back what stands there of a line that could not be written.
@@ -76,26 +90,39 @@ func (r *record) cut(n int) error {
 	return r.file.Truncate(info.Size() - int64(n))
 }
 
-// turn opens the file of the day.
+// turn opens the file of the day, and closes the one before.
 func (r *record) turn(now time.Time) error {
 	day := beijing.Date(now)
 	if day == r.day {
 		return nil
 	}
-	f, err := os.OpenFile(filepath.Join(r.dir, day+".ndjson"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	f, err := os.OpenFile(filepath.Join(r.dir, day+".ndjson"), os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
-	if err := folder.Sync(r.dir); err != nil {
+	if err := errors.Join(endLine(f), folder.Sync(r.dir)); err != nil {
 		return errors.Join(err, f.Close())
 	}
-	if r.file != nil {
-		if err := errors.Join(r.file.Sync(), r.file.Close()); err != nil {
-			return errors.Join(err, f.Close())
-		}
+	old := r.file
+	r.file, r.day, r.dirty = f, day, false
+	if old == nil {
+		return nil
 	}
-	r.file, r.day = f, day
-	return nil
+	return r.broken(errors.Join(old.Sync(), old.Close()))
+}
+
+// endLine ends a line that a power cut has torn, so that the next one stands by itself.
+func endLine(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil || info.Size() == 0 {
+		return err
+	}
+	var last [1]byte
+	if _, err := f.ReadAt(last[:], info.Size()-1); err != nil || last[0] == '\n' {
+		return err
+	}
+	_, err = f.Write([]byte{'\n'})
+	return err
 }
 
 // keep syncs once a second what was written, until ctx ends; the function that it returns waits for that.
@@ -125,7 +152,7 @@ func (r *record) sync() error {
 		return nil
 	}
 	r.dirty = false
-	return r.file.Sync()
+	return r.broken(r.file.Sync())
 }
 
 func (r *record) close() {

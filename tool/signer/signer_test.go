@@ -136,6 +136,90 @@ func TestTheRecordTurnsWithTheDay(t *testing.T) {
 	}
 }
 
+// A power cut has torn the last line: the signature after it can be read.
+func TestATornLineIsEnded(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "2026-11-22.ndjson")
+	if err := os.WriteFile(path, []byte("{\"key\":\"whole\"}\n{\"time\":\"20"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	at := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	for _, want := range []string{"after", "again"} {
+		r, err := openRecord(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.add(signer.Signing{Time: at, Key: want}); err != nil {
+			t.Fatal(err)
+		}
+		r.close()
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	for _, s := range strings.Split(strings.TrimSuffix(string(text), "\n"), "\n") {
+		var l line
+		if json.Unmarshal([]byte(s), &l) != nil {
+			l.Key = "torn"
+		}
+		found = append(found, l.Key)
+	}
+	if got := strings.Join(found, " "); got != "whole torn after again" {
+		t.Errorf("the lines are %s:\n%s", got, text)
+	}
+}
+
+// unsyncable has a record write to a pipe, which can be written and not be synced.
+func unsyncable(t *testing.T, at time.Time) (r *record, pipe *os.File) {
+	t.Helper()
+	r, err := openRecord(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.close)
+	if err := r.add(signer.Signing{Time: at, Key: "k"}); err != nil {
+		t.Fatal(err)
+	}
+	end, pipe, err := os.Pipe()
+	if err == nil {
+		err = r.file.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = end.Close() })
+	r.file = pipe
+	if err := r.add(signer.Signing{Time: at, Key: "k"}); err != nil {
+		t.Fatal(err)
+	}
+	return r, pipe
+}
+
+// What could not be synced may be lost: nothing is signed upon it, on that day or the next.
+func TestNothingIsAddedAfterAFailedSync(t *testing.T) {
+	at := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	tomorrow := at.Add(24 * time.Hour)
+	for name, fail := range map[string]func(*record) error{
+		"within a day": func(r *record) error { return r.sync() },
+		"between days": func(r *record) error { return r.add(signer.Signing{Time: tomorrow, Key: "k"}) },
+	} {
+		r, pipe := unsyncable(t, at)
+		if err := fail(r); err == nil {
+			t.Errorf("%s: a pipe was synced", name)
+		}
+		for _, when := range []time.Time{at, tomorrow} {
+			if err := r.add(signer.Signing{Time: when, Key: "k"}); !errs.Is(err, errs.Unavailable) {
+				t.Errorf("%s: then %v", name, err)
+			}
+		}
+		if turned := r.file != pipe; turned != (name == "between days") {
+			t.Errorf("%s: the day has turned: %t", name, turned)
+		}
+	}
+}
+
 func TestWrongCommands(t *testing.T) {
 	dir, _ := newRing(t)
 	empty := filepath.Join(t.TempDir(), "keys")
