@@ -296,11 +296,10 @@ func (l *Log) Close() error {
 	ctx := context.Background()
 	err := l.flush(ctx, sqldb.Durable)
 	if err == nil {
-		err = l.Sign(ctx)
-	}
-	if errs.Is(err, errs.Unavailable) || errs.Is(err, errs.Timeout) {
-		l.o.Log.WarnContext(ctx, "the end of the audit log is not signed yet", "err", err)
-		err = nil
+		if err = l.Sign(ctx); errs.Is(err, errs.Unavailable) || errs.Is(err, errs.Timeout) {
+			l.o.Log.WarnContext(ctx, "the end of the audit log is not signed yet", "err", err)
+			err = nil
+		}
 	}
 	if l.witness == nil {
 		return err

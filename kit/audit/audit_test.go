@@ -347,13 +347,41 @@ func TestKeep(t *testing.T) {
 type brittle struct {
 	sqldb.DB
 	broken bool
+	err    error // that it gives; nil for any
 }
 
 func (b *brittle) Write(ctx context.Context, d sqldb.Durability, f func(*sqldb.Tx) error) error {
-	if b.broken {
+	switch {
+	case b.broken && b.err != nil:
+		return b.err
+	case b.broken:
 		return errors.New("the disk is gone")
 	}
 	return b.DB.Write(ctx, d, f)
+}
+
+// That entries are lost is told at the end, also where another program holds the database; that the end is not signed yet
+// is no error.
+func TestCloseTellsWhatIsLost(t *testing.T) {
+	for name, lost := range map[string]bool{"an entry waits": true, "all is written, and not signed": false} {
+		t.Run(name, func(t *testing.T) {
+			b := &brittle{DB: sqldbtest.SQLite(t), err: errs.New(errs.Unavailable, "占用", "held")}
+			l := newLab(t, b)
+			l.commit(t, 3)
+			if err := l.Record(t.Context(), Entry{Who: "ops", What: Operate, Outcome: Done}); err != nil {
+				t.Fatal(err)
+			}
+			if !lost {
+				if err := l.Flush(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			b.broken = true
+			if err := l.Close(); (err != nil) != lost {
+				t.Errorf("it says %v", err)
+			}
+		})
+	}
 }
 
 // What can't be written waits; who waits for it is told; and what can't even wait is refused.
