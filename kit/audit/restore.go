@@ -36,8 +36,15 @@ func (l *Log) Restored(ctx context.Context, who, reason string) (*Gap, error) {
 	}
 	l.keeping.Lock()
 	defer l.keeping.Unlock()
+	s, err := l.unfinished(ctx)
+	if err == nil && s == nil {
+		err = l.whole(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
 	l.signing.Lock()
-	g, err := l.restore(ctx, who, reason)
+	g, err := l.restore(ctx, s, who, reason)
 	l.signing.Unlock()
 	if err != nil {
 		return nil, err
@@ -53,11 +60,17 @@ func (l *Log) Restored(ctx context.Context, who, reason string) (*Gap, error) {
 	return g, err
 }
 
-func (l *Log) restore(ctx context.Context, who, reason string) (*Gap, error) {
-	s, err := l.unfinished(ctx)
-	if err != nil {
-		return nil, err
+// whole computes the log anew, which takes a while on a long one: signing goes on meanwhile.
+func (l *Log) whole(ctx context.Context) error {
+	expired, err := l.expired(ctx)
+	if err == nil {
+		err = l.log.CheckFrom(ctx, expired, nil)
 	}
+	return refused(err)
+}
+
+// restore finishes what is stated, or states what is missing.
+func (l *Log) restore(ctx context.Context, s *stated, who, reason string) (*Gap, error) {
 	if s == nil {
 		g, err := l.gap(ctx, who, reason)
 		if err != nil {
@@ -71,15 +84,8 @@ func (l *Log) restore(ctx context.Context, who, reason string) (*Gap, error) {
 }
 
 // gap finds out what is missing, and has it signed.
-func (l *Log) gap(ctx context.Context, who, reason string) (*Gap, error) {
-	expired, err := l.expired(ctx)
-	if err == nil {
-		err = l.log.CheckFrom(ctx, expired, nil)
-	}
-	if err != nil {
-		return nil, refused(err)
-	}
-	g := &Gap{Time: beijing.At(l.o.Now()), Who: who, Reason: reason, Found: l.log.Last()}
+func (l *Log) gap(ctx context.Context, who, reason string) (g *Gap, err error) {
+	g = &Gap{Time: beijing.At(l.o.Now()), Who: who, Reason: reason, Found: l.log.Last()}
 	if g.Shown, g.ShownAt, err = l.shown(ctx); err != nil {
 		return nil, refused(err)
 	}
@@ -100,10 +106,13 @@ func (l *Log) gap(ctx context.Context, who, reason string) (*Gap, error) {
 
 // refused says of a log that is not an earlier state of what was signed that it stays broken.
 func refused(err error) error {
-	if !broken(err) && !errs.Is(err, errs.NotFound) && !errs.Is(err, errs.Unavailable) {
-		return err
+	if err == nil {
+		return nil
 	}
 	e := errs.As(err)
+	if !broken(err) && e.Kind != errs.NotFound && e.Code != "log.unsigned" {
+		return err // it can't be read at the moment
+	}
 	return errs.Wrap(err, errs.Conflict, "现存的日志不是已签署日志的较早状态，不能作为恢复登记："+e.Msg.ZH,
 		"what is there is not an earlier state of the log that was signed, and can't be entered as a restore: "+e.Msg.EN).WithCode(CodeChanged)
 }
@@ -126,12 +135,13 @@ func (l *Log) shown(ctx context.Context) (c receipt.Checkpoint, at beijing.Time,
 	return n.Checkpoint, at, nil
 }
 
-// shownOutside is shown for the witness outside: its own signature alone; nil where it has signed nothing that is there.
+// shownOutside is shown for the witness outside: its own signature alone; nil where it has signed nothing that is there,
+// with a key that is believed.
 func (l *Log) shownOutside(ctx context.Context) (*receipt.Note, error) {
 	if l.outside == "" {
 		return nil, nil
 	}
-	size, err := l.log.CosignedUpTo(ctx, l.outside)
+	size, err := l.believedUpTo(ctx)
 	if err != nil || size == 0 {
 		return nil, err
 	}
@@ -148,6 +158,23 @@ func (l *Log) shownOutside(ctx context.Context) (*receipt.Note, error) {
 		err = changed("日志与外部见证者签署的不符", "the log is not what the witness outside has signed")
 	}
 	return n, err
+}
+
+// believedUpTo returns the size of the newest checkpoint that the witness outside has signed with a key that is believed;
+// 0 where there is none. It may have changed its key since.
+func (l *Log) believedUpTo(ctx context.Context) (size uint64, err error) {
+	for _, k := range l.trust.Keys() {
+		if k.Name != l.outside {
+			continue
+		}
+		id := k.ID()
+		n, err := sqldb.Value[int64](ctx, l.o.DB, "SELECT coalesce(max(size), 0) FROM log_cosignature WHERE name = $1 AND key_id = $2", k.Name, id[:])
+		if err != nil {
+			return 0, err
+		}
+		size = max(size, uint64(n))
+	}
+	return size, nil
 }
 
 // seen returns what witnesses remember that is not in the log.
@@ -205,15 +232,22 @@ func (l *Log) state(ctx context.Context, g *Gap) (*stated, error) {
 	})
 }
 
-// unfinished returns a gap that was stated, and after which the witness was not set back; nil where there is none.
+// unfinished returns a gap that was stated, and after which the witness was not set back, or, where it missed nothing, the
+// statement was not put into its folder; nil where there is none.
 func (l *Log) unfinished(ctx context.Context) (*stated, error) {
 	all, err := l.statements(ctx)
+	if err != nil {
+		return nil, err
+	}
+	kept, err := l.kept()
 	if err != nil {
 		return nil, err
 	}
 	known, _ := l.witness.Last(l.log.Origin())
 	for _, s := range all {
 		if seen := s.local(); seen != nil && seen.Size == known.Size && *seen.Root == known.Root {
+			return s, nil
+		} else if seen == nil && !slices.ContainsFunc(kept, func(k *stated) bool { return k.text == s.text }) {
 			return s, nil
 		}
 	}

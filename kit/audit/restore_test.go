@@ -47,6 +47,8 @@ type backup struct {
 	db  sqldb.DB
 	now time.Time
 	out *Outside
+
+	wrap func(sqldb.DB) sqldb.DB // nil for the database as it is
 }
 
 // fixed returns a key that is the same in every process.
@@ -67,11 +69,13 @@ func (b *backup) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.db = db
+	if b.db = db; b.wrap != nil {
+		b.db = b.wrap(db)
+	}
 	if err := errors.Join(db.Migrate(ctx, "tlog", tlog.Tables()), db.Migrate(ctx, "audit", Tables())); err != nil {
 		return err
 	}
-	b.Log, err = Open(ctx, Options{DB: db, Operator: fixed(1), Witness: fixed(2), Memory: b.file("witness"), Archive: b.file("archive"),
+	b.Log, err = Open(ctx, Options{DB: b.db, Operator: fixed(1), Witness: fixed(2), Memory: b.file("witness"), Archive: b.file("archive"),
 		Keep: 184 * 24 * time.Hour, Outside: b.out, Now: func() time.Time {
 			if b.now.IsZero() {
 				return time.Now()
