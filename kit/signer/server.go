@@ -22,7 +22,7 @@ type Options struct {
 	Keys        []Key
 	Users       []uint32 // ids of the users whose processes may ask; default the one that this process runs as
 	Rate        int      // signatures a second of each key; 0 for any
-	Connections int      // at once at most; default 32
+	Connections int      // at once at most; default 32. Where all are taken, the one that is idle for longest is closed
 
 	// Record is told of every signature before it leaves: where it fails, the signature does not. Required.
 	Record func(Signing) error
@@ -42,10 +42,13 @@ type Signing struct {
 
 // Server signs for the processes of this machine that may ask.
 type Server struct {
-	o     Options
-	keys  []Public
-	held  map[keyID]*held
-	conns chan struct{}
+	o    Options
+	keys []Public
+	held map[keyID]*held
+	work chan struct{} // a place for each signature that is being made
+
+	mu    sync.Mutex
+	peers []*peer // that are connected, the one that is idle for longest first
 }
 
 // held is a key that is served.
@@ -58,6 +61,7 @@ type held struct {
 const (
 	frameLimit = 5 * time.Second // for a frame once it has begun, and for sending one
 	idleLimit  = 5 * time.Minute // for the next request
+	signLimit  = 10 * time.Second
 )
 
 // NewServer returns a server.
@@ -77,7 +81,7 @@ func NewServer(o Options) (*Server, error) {
 	if o.Record == nil || o.Rate < 0 || o.Connections < 1 || len(o.Keys) == 0 || len(o.Keys) > maxKeys {
 		return nil, errs.Newf(errs.Invalid, "须有 1 至 %d 把密钥与记录处，上限不得为负", "there are 1 to %d keys and a record, and no limit is negative", maxKeys)
 	}
-	s := &Server{o: o, held: map[keyID]*held{}, conns: make(chan struct{}, o.Connections)}
+	s := &Server{o: o, held: map[keyID]*held{}, work: make(chan struct{}, o.Connections)}
 	for _, k := range o.Keys {
 		if err := checkName(k.Name); err != nil {
 			return nil, err
@@ -96,7 +100,8 @@ func NewServer(o Options) (*Server, error) {
 	return s, nil
 }
 
-// Serve serves until ctx ends, and closes the listener. It returns when nothing runs any more.
+// Serve serves until ctx ends, and closes the listener. It returns when nothing runs any more but a Sign that hangs, whose
+// signature nobody gets.
 func (s *Server) Serve(ctx context.Context, l *Listener) error {
 	var all sync.WaitGroup
 	defer all.Wait()
@@ -108,6 +113,9 @@ func (s *Server) Serve(ctx context.Context, l *Listener) error {
 	for {
 		conn, err := l.AcceptUnix()
 		if ctx.Err() != nil {
+			if err == nil {
+				_ = conn.Close() // nothing was asked on it
+			}
 			return <-closed
 		}
 		if err != nil {
@@ -129,22 +137,21 @@ func (s *Server) Serve(ctx context.Context, l *Listener) error {
 func (s *Server) take(ctx context.Context, conn *net.UnixConn) {
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 	defer conn.Close()
-	select {
-	case s.conns <- struct{}{}:
-		defer func() { <-s.conns }()
-	default:
-		s.refuse(conn, tooMany, 100*time.Millisecond)
-		return
-	}
 	uid, pid, err := peerOf(conn)
 	if err != nil || !slices.Contains(s.o.Users, uid) {
 		s.o.Log.Warn("somebody who may not has asked", "user", uid, "pid", pid, "err", err)
 		s.refuse(conn, forbidden, 0)
 		return
 	}
+	p := &peer{UnixConn: conn, uid: uid, pid: pid}
+	if !s.place(p) {
+		s.refuse(conn, tooMany, 100*time.Millisecond)
+		return
+	}
+	defer s.leave(p)
 	for {
-		if err := s.answer(conn, uid, pid); err != nil {
-			if !errors.Is(err, io.EOF) && ctx.Err() == nil {
+		if err := s.answer(ctx, p); err != nil {
+			if !errors.Is(err, io.EOF) && ctx.Err() == nil && !errors.Is(err, net.ErrClosed) {
 				s.o.Log.Warn("a connection was ended", "user", uid, "pid", pid, "err", err)
 			}
 			return
@@ -153,13 +160,13 @@ func (s *Server) take(ctx context.Context, conn *net.UnixConn) {
 }
 
 // answer reads a request and answers it. What is not of the protocol ends the connection.
-func (s *Server) answer(conn *net.UnixConn, uid uint32, pid int32) error {
+func (s *Server) answer(ctx context.Context, conn *peer) error {
 	if err := conn.SetReadDeadline(time.Now().Add(idleLimit)); err != nil {
 		return err
 	}
-	p, err := readFrame(&begun{UnixConn: conn}, maxRequest)
+	p, err := readFrame(&begun{UnixConn: conn.UnixConn}, maxRequest)
 	if errors.Is(err, errFrame) {
-		s.refuse(conn, malformed, 0)
+		s.refuse(conn.UnixConn, malformed, 0)
 	}
 	if err != nil {
 		return err
@@ -170,13 +177,16 @@ func (s *Server) answer(conn *net.UnixConn, uid uint32, pid int32) error {
 		if errors.Is(err, errVersion) {
 			why = otherForm
 		}
-		s.refuse(conn, why, 0)
+		s.refuse(conn.UnixConn, why, 0)
 		return err
 	}
-	if r.kind == askKeys {
-		return s.send(conn, &answer{kind: sayKeys, keys: s.keys})
+	a := &answer{kind: sayKeys, keys: s.keys}
+	if r.kind == askSign {
+		s.mark(conn, true)
+		a = s.sign(ctx, &r, conn.uid, conn.pid)
 	}
-	return s.send(conn, s.sign(&r, uid, pid))
+	s.mark(conn, false)
+	return s.send(conn.UnixConn, a)
 }
 
 // begun gives a frame that has begun little time to end.
@@ -194,7 +204,7 @@ func (b *begun) Read(p []byte) (int, error) {
 }
 
 // sign signs, has it on record, and only then gives the signature out.
-func (s *Server) sign(r *request, uid uint32, pid int32) *answer {
+func (s *Server) sign(ctx context.Context, r *request, uid uint32, pid int32) *answer {
 	no := func(why reason, wait time.Duration) *answer { return &answer{kind: sayNo, why: why, wait: wait} }
 	k := s.held[r.key]
 	if k == nil {
@@ -208,7 +218,7 @@ func (s *Server) sign(r *request, uid uint32, pid int32) *answer {
 		s.o.Log.Warn("a key is asked too often", "key", k.Name, "user", uid, "pid", pid)
 		return no(tooMany, wait)
 	}
-	der, err := k.Signer.Sign(rand.Reader, r.digest[:], crypto.Hash(0))
+	der, err := s.signed(ctx, k.Signer, r.digest)
 	sig, ok := toNumbers(der)
 	if err != nil || !ok {
 		s.o.Log.Error("a key could not sign", "key", k.Name, "err", err)
@@ -222,6 +232,33 @@ func (s *Server) sign(r *request, uid uint32, pid int32) *answer {
 		return no(unavailable, 0)
 	}
 	return &answer{kind: saySigned, sig: sig}
+}
+
+// signed has a key sign, and leaves one that hangs behind: no more of those than there are connections.
+func (s *Server) signed(ctx context.Context, key crypto.Signer, digest [32]byte) (der []byte, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, signLimit, errs.New(errs.Timeout, "密钥未在限时内签名", "the key did not sign in time"))
+	defer cancel()
+	select {
+	case s.work <- struct{}{}:
+	default:
+		return nil, errs.New(errs.Unavailable, "未完成的签名过多", "too many signatures are under way")
+	}
+	type result struct {
+		der []byte
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		defer func() { <-s.work }()
+		der, err := key.Sign(rand.Reader, digest[:], crypto.Hash(0))
+		done <- result{der, err}
+	}()
+	select {
+	case r := <-done:
+		return r.der, r.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }
 
 func (s *Server) send(conn *net.UnixConn, a *answer) error {

@@ -147,27 +147,6 @@ func TestABucketFills(t *testing.T) {
 	}
 }
 
-func TestTooManyConnections(t *testing.T) {
-	l := newLab(t, func(o *Options) { o.Connections = 1 })
-	hold := l.raw(t)
-	if _, err := hold.Write((&request{kind: askKeys}).append(nil)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := readAnswer(hold); err != nil {
-		t.Fatal(err)
-	}
-	c := l.client(t, ClientOptions{Wait: 500 * time.Millisecond})
-	if _, err := c.Keys(t.Context()); !errs.Is(err, errs.TooMany) {
-		t.Errorf("a second connection: %v", err)
-	}
-	if err := hold.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := l.client(t, ClientOptions{Wait: time.Minute}).Keys(t.Context()); err != nil {
-		t.Errorf("once there is room: %v", err)
-	}
-}
-
 // What is not of the protocol is answered by its reason, ends the connection, and leaves the others alone.
 func TestNonsenseIsRefused(t *testing.T) {
 	l := newLab(t, nil)
