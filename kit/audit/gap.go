@@ -264,17 +264,18 @@ func (p *fields) seen() Seen {
 // entry returns the entry that stands in the log for the gap: as that of what has expired, it names a range and an SM3.
 func (g *Gap) entry() Entry {
 	sum := gm.SM3(g.Marshal())
-	return Entry{Time: g.Time, Who: g.Who, What: Restore, Outcome: Done, Object: fmt.Sprintf("%d-%d", g.Shown.Size, g.Lost()),
-		Detail: fmt.Sprintf("SM3 %s, shown until %s: %s", hex.EncodeToString(sum[:]), g.ShownAt, g.Reason)}
+	return Entry{Time: g.Time, Who: clip(g.Who), What: Restore, Outcome: Done, Object: fmt.Sprintf("%d-%d", g.Shown.Size, g.Lost()),
+		Detail: clip(fmt.Sprintf("SM3 %s, shown until %s: %s", hex.EncodeToString(sum[:]), g.ShownAt, g.Reason))}
 }
 
-// maxReason is the longest reason, so that all of it stands in an entry.
+// maxReason is the longest reason, in characters. All of it stands in the statement, and what an entry has place for in the
+// entry.
 const maxReason = 200
 
 // checkLine holds what a person has said to one line that shows on every terminal.
 func checkLine(field, s string) error {
-	if s == "" || len(s) > maxReason || !utf8.ValidString(s) || strings.TrimSpace(s) != s || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		return errs.Newf(errs.Invalid, "应为一行文字，1 至 %d 字节", "must be one line of 1 to %d bytes", maxReason).WithField(field)
+	if s == "" || utf8.RuneCountInString(s) > maxReason || !utf8.ValidString(s) || strings.TrimSpace(s) != s || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return errs.Newf(errs.Invalid, "应为一行文字，1 至 %d 个字符", "must be one line of 1 to %d characters", maxReason).WithField(field)
 	}
 	return nil
 }

@@ -28,8 +28,8 @@ func OpenReader(ctx context.Context, db sqldb.DB, trust *receipt.Trust, memory s
 	if l.log, err = tlog.Open(ctx, db, keys[0].Origin); err != nil {
 		return nil, err
 	}
-	if _, err := sqldb.Value[int64](ctx, db, "SELECT count(*) FROM audit_restored"); err != nil {
-		l.old = true // nothing is written here: the next start of the house makes the table
+	if l.old, err = earlier(ctx, db); err != nil {
+		return nil, err
 	}
 	signed, err := l.log.CosignedUpTo(ctx, WitnessName)
 	if err != nil {
@@ -49,6 +49,17 @@ func OpenReader(ctx context.Context, db sqldb.DB, trust *receipt.Trust, memory s
 		}
 	}
 	return &Reader{l}, nil
+}
+
+// earlier reports whether a database is of a version that knows no restores. Nothing is written here: the next start of
+// the house makes the table.
+func earlier(ctx context.Context, db sqldb.DB) (bool, error) {
+	there := "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'audit_restored'"
+	if db.Dialect() == sqldb.Postgres {
+		there = "SELECT count(to_regclass('audit_restored'))"
+	}
+	n, err := sqldb.Value[int64](ctx, db, there)
+	return n == 0, err
 }
 
 // Close releases the witness's memory.

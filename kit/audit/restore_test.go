@@ -503,6 +503,29 @@ func newElsewhere(t testing.TB, b *backup) *elsewhere {
 	return e
 }
 
+// A reason has as many characters as the API promises, in any language: all of it stands in the statement, and the entry
+// names that all the same.
+func TestALongReasonInChinese(t *testing.T) {
+	b := newBackup(t)
+	reason := strings.Repeat("因", maxReason)
+	if _, err := b.Restored(t.Context(), strings.Repeat("员", maxReason), reason+"因"); !errs.Is(err, errs.Invalid) {
+		t.Errorf("one more: %v", err)
+	}
+	g, err := b.Restored(t.Context(), strings.Repeat("员", maxReason), reason)
+	if err != nil || g.Reason != reason {
+		t.Fatalf("%+v, %v", g, err)
+	}
+	b.reopen(t)
+	if err := b.Check(t.Context(), nil); err != nil || len(b.Status().Gaps) != 1 {
+		t.Fatal(err)
+	}
+	all, _ := ParsePosition("")
+	found, _, err := b.List(t.Context(), Filter{What: Restore}, all, 10)
+	if err != nil || len(found) != 1 || !b.Status().Gaps[0].IsEntry(found[0].Entry) {
+		t.Errorf("%+v, %v", found, err)
+	}
+}
+
 // A folder that an earlier version has written, which knew no restores, is read as it is.
 func TestAnEarlierFolderIsRead(t *testing.T) {
 	b := &backup{dir: t.TempDir()}
@@ -529,4 +552,50 @@ func TestAnEarlierFolderIsRead(t *testing.T) {
 	if gaps, err := r.Gaps(t.Context()); err != nil || len(gaps) > 0 {
 		t.Error(gaps, err)
 	}
+}
+
+// That the gaps can't be read at the moment is not that there are none.
+func TestAnOutageHidesNoGap(t *testing.T) {
+	b := newBackup(t)
+	if _, err := b.Restored(t.Context(), "ops", "the disk was replaced"); err != nil {
+		t.Fatal(err)
+	}
+	trust := b.Trust()
+	b.close(t)
+	db, err := sqlite.Open(b.file("house.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := OpenReader(t.Context(), &mute{db}, trust, b.file("witness")); !errs.Is(err, errs.Unavailable) {
+		t.Errorf("it was opened: %v", err)
+	}
+}
+
+// mute is a database that does not tell of restores.
+type mute struct{ sqldb.DB }
+
+func (m *mute) QueryRow(ctx context.Context, sql string, args ...any) sqldb.Scanner {
+	if strings.Contains(sql, "audit_restored") {
+		return away{}
+	}
+	return m.DB.QueryRow(ctx, sql, args...)
+}
+
+type away struct{}
+
+func (away) Scan(...any) error { return errs.New(errs.Unavailable, "占用", "held") }
+
+func TestAnEarlierDatabaseIsTold(t *testing.T) {
+	sqldbtest.Each(t, func(t *testing.T, db sqldb.DB) {
+		newLab(t, db)
+		for _, want := range []bool{false, true} {
+			if old, err := earlier(t.Context(), db); err != nil || old != want {
+				t.Errorf("%v, %v; want %v", old, err, want)
+			}
+			if _, err := db.Exec(t.Context(), sqldb.Durable, "DROP TABLE IF EXISTS audit_restored"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
 }
