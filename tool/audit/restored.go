@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -132,6 +133,10 @@ func (w *writing) open(ctx context.Context, c *qiong.Console, t *tool, dir, file
 	if err != nil {
 		return err
 	}
+	outside, err := outsideOf(dir)
+	if err != nil {
+		return err
+	}
 	if w.db, err = t.open(file); err != nil {
 		return err
 	}
@@ -139,7 +144,7 @@ func (w *writing) open(ctx context.Context, c *qiong.Console, t *tool, dir, file
 		return err
 	}
 	w.log, err = audit.Open(ctx, audit.Options{DB: w.db, Operator: operator, Witness: witness, Memory: filepath.Join(dir, "witness", "audit"),
-		Outside: outsideOf(dir), Archive: filepath.Join(dir, "audit"), Now: time.Now})
+		Outside: outside, Archive: filepath.Join(dir, "audit"), Now: time.Now})
 	return err
 }
 
@@ -155,15 +160,19 @@ func ring(c *qiong.Console, dir string) (*keys.Ring, error) {
 }
 
 // outsideOf returns the witness in another house whose keys lie with those of the log, which is not asked here; nil where
-// there is none.
-func outsideOf(dir string) *audit.Outside {
+// there is none. Keys that can't be read are no reason to go on without it.
+func outsideOf(dir string) (*audit.Outside, error) {
 	text, err := os.ReadFile(filepath.Join(dir, "audit", "trust.pem"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
 	if err != nil {
-		return nil
+		return nil, missing(err, "audit/trust.pem")
 	}
 	trust, err := receipt.ParseTrust(text)
 	if err != nil {
-		return nil
+		return nil, errs.As(err).WithField("audit/trust.pem").
+			WithHint("从备份恢复此文件，或启动一次系统，由它重新写出", "restore the file from a backup, or start the house once, which writes it anew")
 	}
 	o := &audit.Outside{Witness: unasked{}}
 	for _, k := range trust.Keys() {
@@ -172,9 +181,9 @@ func outsideOf(dir string) *audit.Outside {
 		}
 	}
 	if len(o.Keys) == 0 {
-		return nil
+		return nil, nil
 	}
-	return o
+	return o, nil
 }
 
 // unasked is a witness that can't be reached from here.
