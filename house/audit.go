@@ -251,7 +251,9 @@ func (h *House) measureAudit(m prometheus.Registerer) {
 		return
 	}
 	gauge(m, "audit_witness_behind", "Leaves of the audit log that the witness in another house has not cosigned.", func() float64 {
-		return float64(h.audit.Status().Size - h.witnessed().Size)
+		cosigned := h.witnessed().Size // first, since both grow
+		size := h.audit.Status().Size
+		return float64(size - min(cosigned, size))
 	})
 	gauge(m, "audit_witness_cosigned_seconds", "When the witness in another house has cosigned last, in seconds since 1970.", func() float64 {
 		return float64(h.witnessed().At) / 1000
