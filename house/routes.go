@@ -42,7 +42,7 @@ func (h *House) routes() {
 		Grades: h.grades(),
 	})
 	h.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
-	h.mux.HandleFunc("GET /readyz", h.readyz)
+	h.mux.HandleFunc("GET /readyz", h.readyz(h.newProbe()))
 	h.mux.Handle("GET /metrics", h.telemetry.Handler())
 	h.mux.HandleFunc("GET /login", h.showLogin)
 	h.mux.HandleFunc("POST /login", h.login)
@@ -64,10 +64,28 @@ func (h *House) handler() http.Handler {
 }
 
 // readyz answers 200 when every database and service can serve, 503 with their names otherwise.
-func (h *House) readyz(w http.ResponseWriter, r *http.Request) {
-	var away []string
+func (h *House) readyz(signer *probe) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		away := h.away(r.Context())
+		if signer != nil && signer.do() != nil {
+			away = append(away, "signer")
+		}
+		if !h.ready.Load() {
+			away = append(away, "house")
+		}
+		if len(away) > 0 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = w.Write([]byte("not ready: " + strings.Join(away, ", ") + "\n"))
+			return
+		}
+		_, _ = w.Write([]byte("ready\n" + h.behind()))
+	}
+}
+
+// away names what of the house can't serve.
+func (h *House) away(ctx context.Context) (away []string) {
 	for _, db := range h.dbs {
-		ctx, cancel := context.WithTimeout(r.Context(), time.Second)
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
 		if _, err := sqldb.Value[int64](ctx, db, "SELECT 1"); err != nil {
 			away = append(away, "database")
 		}
@@ -83,22 +101,7 @@ func (h *House) readyz(w http.ResponseWriter, r *http.Request) {
 	if h.audit.Status().Broken != nil {
 		away = append(away, "audit")
 	}
-	if h.signer != nil {
-		ctx, cancel := context.WithTimeout(r.Context(), time.Second)
-		if _, err := h.signer.Keys(ctx); err != nil {
-			away = append(away, "signer")
-		}
-		cancel()
-	}
-	if !h.ready.Load() {
-		away = append(away, "house")
-	}
-	if len(away) > 0 {
-		w.WriteHeader(http.StatusServiceUnavailable)
-		_, _ = w.Write([]byte("not ready: " + strings.Join(away, ", ") + "\n"))
-		return
-	}
-	_, _ = w.Write([]byte("ready\n" + h.behind()))
+	return away
 }
 
 // behind tells of what does not keep the house from serving.
