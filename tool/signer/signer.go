@@ -5,8 +5,10 @@ package signer
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"path/filepath"
 	"slices"
 
@@ -87,6 +89,9 @@ func serve(ctx context.Context, c *qiong.Console) error {
 	rate, _ := c.Flags.GetInt("rate")
 	o := signer.Options{Keys: held, Rate: rate, Record: record.add, Log: slog.New(slog.NewTextHandler(c.Err, nil))}
 	for _, u := range users {
+		if uint64(u) > math.MaxUint32 {
+			return errs.New(errs.Invalid, "用户号过大", "no user has an id that large").WithField("--user")
+		}
 		o.Users = append(o.Users, uint32(u))
 	}
 	s, err := signer.NewServer(o)
@@ -98,7 +103,7 @@ func serve(ctx context.Context, c *qiong.Console) error {
 		return err
 	}
 	if _, err := fmt.Fprintf(c.Out, c.Say("签名进程在 %s，%d 把密钥\n", "signer at %s with %d keys\n"), path, len(held)); err != nil {
-		return err
+		return errors.Join(err, l.Close())
 	}
 	stop := record.keep(ctx, o.Log)
 	defer stop()

@@ -240,6 +240,7 @@ func TestWrongCommands(t *testing.T) {
 		{errs.Internal, []string{"--keys", filepath.Join(dir, "none"), "--listen", socket}},
 		{errs.Invalid, []string{"--keys", dir, "--listen", filepath.Join(dir, "none", "s")}},
 		{errs.Invalid, []string{"--keys", dir, "--listen", socket, "--rate", "-1"}},
+		{errs.Invalid, []string{"--keys", dir, "--listen", socket, "--user", "4294967296"}},
 		{errs.Invalid, []string{"--keys", dir, "--listen", socket, "--record", filepath.Join(dir, "audit.key", "x")}},
 	} {
 		if err := command(t.Context(), &bytes.Buffer{}, c.args...); !errs.Is(err, c.kind) {
