@@ -34,6 +34,7 @@ import (
 	"github.com/qiongdev/qiong/kit/keys"
 	"github.com/qiongdev/qiong/kit/label"
 	"github.com/qiongdev/qiong/kit/leak"
+	"github.com/qiongdev/qiong/kit/lean"
 	"github.com/qiongdev/qiong/kit/outbox"
 	"github.com/qiongdev/qiong/kit/saga/barrier"
 	"github.com/qiongdev/qiong/kit/saga/engine"
@@ -381,7 +382,7 @@ func (h *House) Run(ctx context.Context) (err error) {
 	h.every(life, g, "house", "tokens", time.Hour, h.tokens.Store.(*tokens).clean)
 	h.every(life, g, "house", "audit", time.Hour, h.audit.Keep)
 	h.ready.Store(true)
-	go settle()
+	go h.settle()
 	select {
 	case <-ctx.Done():
 	case <-life.Done(): // something failed
@@ -393,11 +394,14 @@ func (h *House) Run(ctx context.Context) (err error) {
 	return errors.Join(g.Wait(), h.ended())
 }
 
-// settle collects what was only needed to start, so that the first load is not paced by it. It takes two rounds: a
+// settle gives back what was only needed to start, so that the first load is not paced by it. Garbage takes two rounds: a
 // sync.Pool keeps what it holds through the first, and the migrations leave 16 MB there.
-func settle() {
+func (h *House) settle() {
 	runtime.GC()
 	runtime.GC()
+	if _, err := lean.Program(); err != nil {
+		h.telemetry.Log.Debug("the pages of the program were not given back", "err", err)
+	}
 }
 
 // drain stops intake: no new requests, and those under way may finish.
