@@ -94,6 +94,9 @@ func serve(ctx context.Context, c *qiong.Console) error {
 		}
 		o.Users = append(o.Users, uint32(u))
 	}
+	if int64(group) >= math.MaxUint32 { // the last stands for none
+		return errs.New(errs.Invalid, "用户组号过大", "no group has an id that large").WithField("--group")
+	}
 	s, err := signer.NewServer(o)
 	if err != nil {
 		return err

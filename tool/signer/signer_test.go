@@ -241,6 +241,7 @@ func TestWrongCommands(t *testing.T) {
 		{errs.Invalid, []string{"--keys", dir, "--listen", filepath.Join(dir, "none", "s")}},
 		{errs.Invalid, []string{"--keys", dir, "--listen", socket, "--rate", "-1"}},
 		{errs.Invalid, []string{"--keys", dir, "--listen", socket, "--user", "4294967296"}},
+		{errs.Invalid, []string{"--keys", dir, "--listen", socket, "--group", "4294967295"}},
 		{errs.Invalid, []string{"--keys", dir, "--listen", socket, "--record", filepath.Join(dir, "audit.key", "x")}},
 	} {
 		if err := command(t.Context(), &bytes.Buffer{}, c.args...); !errs.Is(err, c.kind) {
