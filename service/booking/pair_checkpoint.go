@@ -3,7 +3,6 @@ package booking
 import (
 	"context"
 	"log/slog"
-	"strconv"
 	"time"
 
 	"github.com/qiongdev/qiong/service/booking/shard"
@@ -45,8 +44,8 @@ func (s *standing) checkpoint(ctx context.Context, i int) error {
 	if err != nil {
 		return err
 	}
-	for _, reader := range []string{"rows/", "acts/"} {
-		at, err := s.p.b.store.progress(ctx, reader+strconv.Itoa(i))
+	for _, name := range []string{"rows", "acts"} {
+		at, err := s.p.b.store.progress(ctx, reader(name, uint16(i)))
 		if err != nil {
 			return err
 		}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"iter"
 	"log/slog"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -48,7 +47,7 @@ func (s *seat) caughtUp(ctx context.Context) error {
 	}
 	want := running.Durable()
 	for wait := 5 * time.Millisecond; ; wait = min(2*wait, 200*time.Millisecond) {
-		at, err := s.b.store.progress(ctx, "rows/"+strconv.Itoa(int(s.number)))
+		at, err := s.b.store.progress(ctx, reader("rows", s.number))
 		if err != nil || at >= want {
 			return err
 		}
