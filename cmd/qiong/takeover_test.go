@@ -449,6 +449,31 @@ func TestTakeOverBooking(t *testing.T) {
 		took[0].Round(time.Millisecond), took[len(took)-1].Round(time.Millisecond), took[len(took)/2].Round(time.Millisecond), r.count(), r.soldOut, r.problems)
 }
 
+// halt stops a process and returns when none of its threads runs any more, which is a while after kill has returned.
+func halt(t *testing.T, pid int) {
+	t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	stats := fmt.Sprintf("/proc/%d/task/*/stat", pid)
+	for start := time.Now(); ; time.Sleep(time.Millisecond) {
+		if time.Since(start) > 10*time.Second {
+			t.Fatalf("process %d goes on", pid)
+		}
+		files, err := filepath.Glob(stats)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(files, func(file string) bool {
+			stat, err := os.ReadFile(file)
+			_, state, _ := bytes.Cut(stat, []byte(") "))
+			return err != nil || !bytes.HasPrefix(state, []byte("T"))
+		}) {
+			return
+		}
+	}
+}
+
 // TestStoppedLeaderAcknowledgesNothing stops the leader for longer than its lease lasts, as a machine does that is paused.
 // Awake again it may still send the answers that the stop has cut short, whose bookings the standby has; it must not
 // acknowledge what was asked of it since.
@@ -458,9 +483,7 @@ func TestStoppedLeaderAcknowledgesNothing(t *testing.T) {
 	leader, standby := x.leader()
 	r.await(leader, time.Now())
 	at := time.Now()
-	if err := syscall.Kill(x.servers[leader].pid(), syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	halt(t, x.servers[leader].pid())
 	stopped := time.Now()
 	took := r.await(standby, at)
 	<-time.After(time.Second) // the world has gone on
@@ -488,9 +511,7 @@ func TestStalledStandby(t *testing.T) {
 	leader, standby := x.leader()
 	r.await(leader, time.Now())
 	at := time.Now()
-	if err := syscall.Kill(x.servers[standby].pid(), syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	halt(t, x.servers[standby].pid())
 	<-time.After(100 * time.Millisecond) // what is under way lands
 	took := r.await(leader, at)
 	if err := syscall.Kill(x.servers[standby].pid(), syscall.SIGCONT); err != nil {

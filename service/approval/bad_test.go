@@ -452,6 +452,7 @@ func TestTheDatabaseGoneAndBack(t *testing.T) {
 		if status, _, _ := send(t, alice, "GET", "/readyz", "en", nil, nil); status != 503 {
 			t.Errorf("readyz: %d", status)
 		}
+		<-time.After(3 * time.Second) // all that looks after something has looked
 		run("ALTER DATABASE " + name + " ALLOW_CONNECTIONS true")
 		var made *apply.Case
 		eventually(t, "it is back", func() bool {

@@ -15,7 +15,7 @@ import (
 type lock struct {
 	cfg    *pgx.ConnConfig
 	schema string
-	conn   *pgx.Conn
+	conn   *pgx.Conn   // nil: the server could not be reached when it was last tried
 	lost   atomic.Bool // somebody else has it
 }
 
@@ -55,7 +55,7 @@ func (l *lock) keep(stop <-chan struct{}) {
 		case <-tick.C:
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), 5*beat)
-		if l.conn.Ping(ctx) != nil {
+		if l.conn == nil || l.conn.Ping(ctx) != nil {
 			l.release()
 			if got, err := l.take(ctx); err == nil && !got {
 				l.lost.Store(true) // for good: what this process knows may be out of date

@@ -106,6 +106,7 @@ func connect(ctx context.Context, o Options, syncCommit string) (*pool, error) {
 		return nil, errs.New(errs.Invalid, "数据库地址格式错误", "the database URL is malformed").WithField("database.url")
 	}
 	cfg.MaxConns = int32(o.Conns)
+	cfg.ShouldPing = doubtful
 	cfg.ConnConfig.ConnectTimeout = 5 * time.Second
 	cfg.ConnConfig.RuntimeParams["search_path"] = o.Schema
 	cfg.ConnConfig.RuntimeParams["synchronous_commit"] = syncCommit

@@ -1,6 +1,8 @@
 package postgres_test
 
 import (
+	"context"
+	"net/url"
 	"os"
 	"testing"
 	"time"
@@ -98,5 +100,71 @@ func TestALostLockStopsWriting(t *testing.T) {
 	}
 	if err := first.Append(ctx, sqldb.NewInto("nothing", "id").Row(1)); !errs.Is(err, errs.Conflict) {
 		t.Errorf("append: %v", err)
+	}
+}
+
+// A server that went away and came back is written to at once, by way of connections that the outage has ended too.
+func TestTheServerGoneAndBack(t *testing.T) {
+	needServer(t)
+	ctx := t.Context()
+	server, err := url.Parse(os.Getenv(sqldbtest.Env))
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin, err := pgx.Connect(ctx, server.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close(context.Background())
+	run := func(sql string) {
+		t.Helper()
+		if _, err := admin.Exec(ctx, sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run("DROP DATABASE IF EXISTS test_gone WITH (FORCE)")
+	run("CREATE DATABASE test_gone")
+	server.Path = "/test_gone"
+	db, err := postgres.Open(ctx, postgres.Options{URL: server.String(), Schema: "gone", Exclusive: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(ctx, sqldb.Durable, "CREATE TABLE kept (id bigint PRIMARY KEY)"); err != nil {
+		t.Fatal(err)
+	}
+	into, next := sqldb.NewInto("kept", "id"), 0
+	write := func() error {
+		next++
+		if err := db.Append(ctx, into.Row(next)); err != nil {
+			return err
+		}
+		next++
+		return db.Write(ctx, sqldb.Relaxed, func(tx *sqldb.Tx) error {
+			if _, err := sqldb.Value[int64](ctx, tx, "SELECT count(*) FROM kept"); err != nil {
+				return err
+			}
+			return tx.Insert(ctx, into.Row(next))
+		})
+	}
+	if err := write(); err != nil {
+		t.Fatal(err)
+	}
+	cut := "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = 'test_gone'"
+	for range 3 {
+		run(cut)
+		if err := write(); err != nil {
+			t.Errorf("right after the connections were cut: %v", err)
+		}
+	}
+	run("ALTER DATABASE test_gone ALLOW_CONNECTIONS false")
+	run(cut)
+	<-time.After(3 * time.Second) // the lock is looked after each second
+	if err := write(); !errs.Is(err, errs.Unavailable) {
+		t.Errorf("while it is away: %v", err)
+	}
+	run("ALTER DATABASE test_gone ALLOW_CONNECTIONS true")
+	if err := write(); err != nil {
+		t.Errorf("right after it came back: %v", err)
 	}
 }
