@@ -33,18 +33,22 @@ func (s *Sandbox) do(ctx context.Context, k key, b *Behaviour, req agency.Reques
 		return reply{}, errs.New(errs.Conflict, "同一请求编号的内容已改变", "the same request id came with other contents").
 			WithCode("agency.changed").WithField("requestId")
 	}
-	return answerOf(stands, s.now(), !seen && b.Mode != Now), nil
+	left := stands.left(s.now())
+	switch {
+	case !seen && b.Mode == Now:
+		left = 0 // it has waited
+	case !seen:
+		left = max(left, 1) // what is decided later is pending at first, however soon it is ready
+	}
+	return answerOf(stands, left), nil
 }
 
-// accept lets a request take effect, and returns what stands then: where another of the same id came first, that one.
+// accept lets a request take effect, and returns what stands then: where another of the same id came first, that one. An
+// agency that answers at once has the effect first and then takes the rest of its time, in which the request is pending to
+// whoever asks: so its latency is the whole of it, and a caller that has left finds what it asked for.
 func (s *Sandbox) accept(ctx context.Context, k key, b *Behaviour, req agency.Request, app application, digest string, fault FaultKind) (entry, error) {
+	came := time.Now()
 	latency := b.Latency.sample(draw(s.cfg.Seed, k, "latency"), s.cfg.Speed)
-	if b.Mode == Now {
-		if err := s.work(ctx, latency); err != nil {
-			return entry{}, err
-		}
-		latency = 0
-	}
 	e, err := s.decide(k, b, app)
 	if err != nil {
 		return entry{}, err
@@ -58,9 +62,19 @@ func (s *Sandbox) accept(ctx context.Context, k key, b *Behaviour, req agency.Re
 		e.callback, e.nextAt = req.Callback, e.readyAt
 	}
 	stands, err := process(fault, func() (entry, error) { return s.store.do(ctx, e, now.UnixMilli()) })
-	if err == nil && stands.nextAt > 0 {
+	if err != nil {
+		return entry{}, err
+	}
+	if stands.nextAt > 0 {
 		s.notify()
 	}
+	if b.Mode != Now {
+		return stands, nil
+	}
+	if err := s.work(ctx, latency-time.Since(came)); err != nil {
+		return entry{}, err
+	}
+	stands, _, err = find(ctx, s.store.db, k) // it may have been undone meanwhile
 	return stands, err
 }
 
@@ -97,7 +111,7 @@ func (s *Sandbox) query(ctx context.Context, k key) (reply, error) {
 	if !seen {
 		return jsonReply(http.StatusNotFound, agency.Answer{RequestID: k.id, Outcome: agency.Unseen}), nil
 	}
-	return answerOf(e, s.now(), false), nil
+	return answerOf(e, e.left(s.now())), nil
 }
 
 // undo is DELETE.
@@ -106,25 +120,28 @@ func (s *Sandbox) undo(ctx context.Context, k key, b *Behaviour, fault FaultKind
 	if e, _, err := find(ctx, s.store.db, k); err != nil || e.undone {
 		return done, err
 	}
-	if err := s.work(ctx, b.Latency.sample(draw(s.cfg.Seed, k, "latency/undo"), s.cfg.Speed)); err != nil {
+	came := time.Now()
+	_, err := process(fault, func() (any, error) { return nil, s.store.undo(ctx, k, b.Revocable, s.now().UnixMilli()) })
+	rep := done
+	if errors.Is(err, errIrrevocable) {
+		rep = jsonReply(http.StatusOK, refusal(k.id, Refusal{errIrrevocable.Code, errIrrevocable.Msg}))
+	} else if err != nil {
 		return reply{}, err
 	}
-	_, err := process(fault, func() (any, error) { return nil, s.store.undo(ctx, k, b.Revocable, s.now().UnixMilli()) })
-	if errors.Is(err, errIrrevocable) {
-		return jsonReply(http.StatusOK, refusal(k.id, Refusal{errIrrevocable.Code, errIrrevocable.Msg})), nil
-	}
-	return done, err
+	latency := b.Latency.sample(draw(s.cfg.Seed, k, "latency/undo"), s.cfg.Speed)
+	return rep, s.work(ctx, latency-time.Since(came))
 }
 
-// answerOf returns what an agency says of a request now. A request that is decided later was pending at first, however
-// soon it is ready.
-func answerOf(e entry, now time.Time, first bool) reply {
-	left := e.readyAt - now.UnixMilli()
+// left returns for how many milliseconds more a request is pending.
+func (e entry) left(now time.Time) int64 { return max(0, e.readyAt-now.UnixMilli()) }
+
+// answerOf returns what an agency says of a request that is pending for left milliseconds more.
+func answerOf(e entry, left int64) reply {
 	switch {
 	case e.undone:
 		return jsonReply(http.StatusOK, refusal(e.id, Refusal{"undone", lang.T("该请求已被撤销，不再办理", "the request was undone and will not take effect")}))
-	case first || left > 0:
-		return jsonReply(http.StatusAccepted, agency.Answer{RequestID: e.id, Outcome: agency.Pending, PollAfter: agency.Milliseconds(max(left, 1))})
+	case left > 0:
+		return jsonReply(http.StatusAccepted, agency.Answer{RequestID: e.id, Outcome: agency.Pending, PollAfter: agency.Milliseconds(left)})
 	}
 	return jsonReply(http.StatusOK, e.answer)
 }

@@ -205,19 +205,43 @@ agencies:
 	if _, err := w.client("hr").Do(ctx, "insurance-accounts", request("r1", "")); !errs.Is(err, errs.Timeout) {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(10 * time.Second); ; {
-		a, err := w.client("hr").Query(t.Context(), "insurance-accounts", "r1")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if a.Outcome == agency.Done {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("still %s", a.Outcome)
-		}
+	a, err := w.client("hr").Query(t.Context(), "insurance-accounts", "r1")
+	if err != nil || a.Outcome != agency.Pending || a.PollAfter.Duration() != 300*time.Millisecond {
+		t.Fatalf("%+v, %v", a, err)
+	}
+	w.clock.add(a.PollAfter.Duration())
+	if a, err = w.client("hr").Query(t.Context(), "insurance-accounts", "r1"); err != nil || a.Outcome != agency.Done {
+		t.Fatalf("%+v, %v", a, err)
 	}
 	w.wantLedger(1, 0)
+}
+
+// A request that is undone while its agency is at it is answered so.
+func TestUndoneWhileItIsProcessed(t *testing.T) {
+	w := build(t, sqldbtest.SQLite(t), scenario(t, `
+agencies:
+  hr:
+    insurance-accounts: {mode: now, latency: {median: 1s, sigma: 0}, revocable: true, output: {}}
+`), naturally)
+	var answer agency.Answer
+	var err error
+	var wg sync.WaitGroup
+	wg.Go(func() { answer, err = w.client("hr").Do(t.Context(), "insurance-accounts", request("r1", "")) })
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		if a, err := w.client("hr").Query(t.Context(), "insurance-accounts", "r1"); err != nil || time.Now().After(deadline) {
+			t.Fatal(err, "or it never came")
+		} else if a.Outcome == agency.Pending {
+			break
+		}
+	}
+	if a, err := w.client("hr").Undo(t.Context(), "insurance-accounts", "r1"); err != nil || a.Outcome != agency.Done {
+		t.Fatalf("%+v, %v", a, err)
+	}
+	wg.Wait()
+	if err != nil || answer.Outcome != agency.Refused || answer.Code != "undone" {
+		t.Errorf("%+v, %v", answer, err)
+	}
+	w.wantLedger(0, 1)
 }
 
 func TestNowhere(t *testing.T) {
