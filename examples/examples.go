@@ -9,6 +9,11 @@ import _ "embed"
 //go:embed open-enterprise.json
 var OpenEnterprise []byte
 
+// CertifyPerson is an application of a person who wants a qualification recognised.
+//
+//go:embed certify-person.json
+var CertifyPerson []byte
+
 // TradePolicy is the policy of a council of clearing, customs, forex and tax over orders and return vouchers, without
 // gateways.
 //

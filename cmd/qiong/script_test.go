@@ -5,11 +5,14 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"regexp"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/qiongdev/qiong/examples"
 )
 
 func TestMain(m *testing.M) {
@@ -30,11 +33,12 @@ func TestScripts(t *testing.T) {
 			}
 			env.Setenv("LANG", "en_US.UTF-8")
 			env.Setenv("QIONG_URL", "http://127.0.0.1:"+env.Getenv("PORT"))
-			example, err := os.ReadFile("../../examples/open-enterprise.json")
-			if err != nil {
-				return err
+			for name, file := range map[string][]byte{"example.json": examples.OpenEnterprise, "person.json": examples.CertifyPerson} {
+				if err := os.WriteFile(filepath.Join(env.WorkDir, name), file, 0o600); err != nil {
+					return err
+				}
 			}
-			return os.WriteFile(env.WorkDir+"/example.json", example, 0o600)
+			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"ready": ready, "capture": capture, "until": until, "listening": listening},
 	})

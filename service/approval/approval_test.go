@@ -313,3 +313,60 @@ func TestAdmission(t *testing.T) {
 		t.Errorf("with room again: %+v", made)
 	}
 }
+
+// A person is certified once it is clear who it is; where the certificate is refused, the check of the identity is
+// withdrawn.
+func TestCertifyPerson(t *testing.T) {
+	h := quick(t, "")
+	alice := h.As("alice", auth.Applicant)
+	certify := func(key string, changes ...string) (*apply.Case, error) {
+		t.Helper()
+		b, err := apply.WithSubmit([]byte(strings.NewReplacer(changes...).Replace(string(examples.CertifyPerson))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		made, err := apply.Submit(t.Context(), alice, b, key)
+		if err != nil {
+			return nil, err
+		}
+		return follow(t, alice, made.ID), nil
+	}
+	last, err := certify("resident")
+	if err != nil || last.Status != "decided" {
+		t.Fatalf("%+v, %v", last, err)
+	}
+	if got := effects(t, h); got.Done != 2 || got.Undone != 0 {
+		t.Errorf("%+v", got)
+	}
+	const resident = `"resident",
+      "id": "900000195001010004"`
+	for name, doc := range map[string]struct {
+		kind, id string
+		fits     bool
+	}{
+		"a home permit": {"home-permit", "H12345678", true}, "no home permit": {"home-permit", "X12345678", false},
+		"a Taiwan permit": {"taiwan-permit", "12345678", true}, "no Taiwan permit": {"taiwan-permit", "1234567A", false},
+		"a foreigner's": {"foreigner-permit", "ABC123456789012", true}, "no foreigner's": {"foreigner-permit", "AB1234567890123", false},
+		"no residence permit": {"residence-permit", "900000195001010004", false},
+		"no identity card":    {"resident", "900000195001010005", false},
+		"no such document":    {"letter", "900000195001010004", false},
+	} {
+		last, err := certify(doc.kind+doc.id, resident, fmt.Sprintf("%q, \"id\": %q", doc.kind, doc.id))
+		if doc.fits != (err == nil && last.Status == "decided") {
+			t.Errorf("%s: %+v, %v", name, last, err)
+		}
+		if err != nil && (!errs.Is(err, errs.Invalid) || strings.Contains(err.Error(), doc.id)) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	before := effects(t, h)
+	if last, err = certify("mismatch", "样例·䶮𠮷", "样例核验不符"); err != nil || last.Status != "refused" {
+		t.Errorf("%+v, %v", last, err)
+	}
+	if last, err = certify("unlisted", "港口理货员", "未列入目录的职业"); err != nil || last.Status != "refused" {
+		t.Errorf("%+v, %v", last, err)
+	}
+	if after := effects(t, h); after.Done != before.Done || after.Undone != before.Undone+1 {
+		t.Errorf("before %+v, after %+v", before, after)
+	}
+}

@@ -21,10 +21,14 @@ type form struct {
 
 // formats are the formats a form may name beside JSON Schema's own.
 var formats = schema.Formats{
-	"id-card":     label.IDCard,
-	"credit-code": label.CreditCode,
-	"phone":       label.Phone,
-	"person-name": func(s string) error { return han.Error(han.CheckName(s), "") },
+	"id-card":          label.IDCard,
+	"home-permit":      label.HomePermit,
+	"taiwan-permit":    label.TaiwanPermit,
+	"residence-permit": label.ResidencePermit,
+	"foreigner-permit": label.ForeignerPermit,
+	"credit-code":      label.CreditCode,
+	"phone":            label.Phone,
+	"person-name":      func(s string) error { return han.Error(han.CheckName(s), "") },
 	"han-text": func(s string) error {
 		return han.Error(han.Check(s, han.Policy{Max: 2000, Lines: true}), "")
 	},
