@@ -59,8 +59,10 @@ type Service struct {
 	// Clearance is the highest grade of the messages that its consumers may be told, unless a subscription says another;
 	// default L2. What is graver becomes a dead letter.
 	Clearance label.Grade
-	Commands  []*Tool // qiong <service> <command>
-	New       func(ctx context.Context, h *Host, config any) (Runner, error)
+	// Lean says that memory is worth more to it than time: garbage is collected early where all services of a process are.
+	Lean     bool
+	Commands []*Tool // qiong <service> <command>
+	New      func(ctx context.Context, h *Host, config any) (Runner, error)
 }
 
 // Event is a kind of message that a service publishes.

@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -394,11 +395,11 @@ func (h *House) Run(ctx context.Context) (err error) {
 	return errors.Join(g.Wait(), h.ended())
 }
 
-// settle gives back what was only needed to start, so that the first load is not paced by it. Garbage takes two rounds: a
-// sync.Pool keeps what it holds through the first, and the migrations leave 16 MB there.
+// settle gives back what was only needed to start, so that the first load is not paced by it, to the system at last.
+// Garbage takes two rounds: a sync.Pool keeps what it holds through the first, and the migrations leave 16 MB there.
 func (h *House) settle() {
 	runtime.GC()
-	runtime.GC()
+	debug.FreeOSMemory()
 	if _, err := lean.Program(); err != nil {
 		h.telemetry.Log.Debug("the pages of the program were not given back", "err", err)
 	}

@@ -26,18 +26,18 @@ import (
 // Main is the program of a house with these services and tools. It does not return.
 func Main(services []*qiong.Service, tools []*qiong.Tool) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	collectLess(os.Getenv)
+	collect(os.Getenv, 200)
 	context.AfterFunc(ctx, stop) // a second interrupt ends the process at once
 	code := Execute(ctx, services, tools, Terminal(), os.Args[1:], os.Environ())
 	stop()
 	os.Exit(code)
 }
 
-// collectLess has garbage collected when the heap has grown threefold rather than doubled, since a house's heap is small
-// beside its machine, up to a limit from which on memory is worth more than time. GOGC and GOMEMLIMIT go before it.
-func collectLess(getenv func(string) string) {
+// collect sets by how many percent the heap grows between collections: by many where it is small beside its machine, but
+// only up to a limit from which on memory is worth more than time. GOGC and GOMEMLIMIT go before it.
+func collect(getenv func(string) string, percent int) {
 	if getenv("GOGC") == "" && getenv("GOMEMLIMIT") == "" {
-		debug.SetGCPercent(200)
+		debug.SetGCPercent(percent)
 		debug.SetMemoryLimit(1 << 30)
 	}
 }

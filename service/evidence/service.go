@@ -41,6 +41,7 @@ func NewWithChains(chains map[string]Chain, more ...*qiong.Tool) *qiong.Service 
 		Name:         "evidence",
 		Doc:          lang.T("存证：办理的每件事都有回执，任何人可离线核验", "evidence: every act has a receipt that anyone verifies offline"),
 		Needs:        qiong.DB | qiong.Keys,
+		Lean:         true,
 		Tables:       sqldb.Files(tables),
 		Config:       &Defaults,
 		ConfigSource: configSource,

@@ -120,7 +120,7 @@ func only(pub *gm.PublicKey) func(string) (*gm.PublicKey, error) {
 
 func request(id, callback string) agency.Request {
 	return agency.Request{RequestID: id, Case: "c1", Matter: "open-enterprise", Step: "s", Callback: callback,
-		Form:    json.RawMessage(`{"enterprise":{"name":"琼海䶮𠮷贸易有限公司","employees":3},"other":{"x":[1]},
+		Form: json.RawMessage(`{"enterprise":{"name":"琼海䶮𠮷贸易有限公司","employees":3},"other":{"x":[1]},
 			"person":{"name":"样例·䶮𠮷","idType":"resident","id":"900000195001010004"},"qualification":{"profession":"港口理货员","level":"senior"}}`),
 		Earlier: map[string]json.RawMessage{"registration": json.RawMessage(`{"creditCode":"x"}`)}}
 }

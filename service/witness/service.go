@@ -21,6 +21,7 @@ var Service = &qiong.Service{
 	Name:         "witness",
 	Doc:          lang.T("见证投票：与其他机器一起决定谁可以写入", "a vote on who may write, with other machines"),
 	Needs:        qiong.DB | qiong.Keys,
+	Lean:         true,
 	Tables:       sqldb.Files(tables),
 	Config:       &Defaults,
 	ConfigSource: configSource,

@@ -56,7 +56,7 @@ func Open(path string) (*DB, error) {
 	}
 	ctx := context.Background()
 	handle, err := sql.Open("sqlite", dsn(path, "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
-		"busy_timeout(5000)", "temp_store(MEMORY)", "cache_size(-6000)", "wal_autocheckpoint(4000)", "journal_size_limit(67108864)"))
+		"busy_timeout(5000)", "temp_store(MEMORY)", "cache_size(-2000)", "wal_autocheckpoint(4000)", "journal_size_limit(67108864)"))
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +66,7 @@ func Open(path string) (*DB, error) {
 		handle.Close()
 		return nil, fmt.Errorf("open %s: %w", filepath.Base(path), classify(err))
 	}
-	readers, err := sql.Open("sqlite", dsn(path, "query_only(1)", "busy_timeout(5000)", "temp_store(MEMORY)", "cache_size(-2000)"))
+	readers, err := sql.Open("sqlite", dsn(path, "query_only(1)", "busy_timeout(5000)", "temp_store(MEMORY)", "cache_size(-1000)"))
 	if err != nil {
 		handle.Close()
 		return nil, err
