@@ -199,6 +199,58 @@ func TestASecondRestoreWithAWitnessOutside(t *testing.T) {
 	}
 }
 
+// A witness outside that has accepted a gap and gone on is not fooled within that: a log that is cut again, and of which
+// nobody says so, is an alarm.
+func TestCutAgainWithinAnAcceptedGap(t *testing.T) {
+	b, e := newWitnessed(t)
+	b.add(t, 10, true)
+	if err := b.AskOutside(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.save(t, "house.db")
+	b.add(t, 30, true)
+	if err := b.AskOutside(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.load(t, "house.db")
+	g, err := b.Restored(t.Context(), "ops", "first")
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := g.Back(e.Witness, b.Trust(), fixed(3).PublicKey())
+	if err == nil {
+		err = back.Accept(10, false)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.AskOutside(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.save(t, "house.db", "witness")
+	b.add(t, 10, true)
+	if err := b.AskOutside(t.Context()); err != nil || b.Last().Size >= g.Lost() {
+		t.Fatal(b.Last().Size, err)
+	}
+	b.load(t, "house.db", "witness")
+	if err := b.AskOutside(t.Context()); !broken(err) || b.Status().Broken == nil {
+		t.Errorf("%v, %+v", err, b.Status())
+	}
+	isBroken(t, b.Log)
+	if g, err = b.Restored(t.Context(), "ops", "second"); err != nil {
+		t.Fatal(err)
+	}
+	if back, err = g.Back(e.Witness, b.Trust(), fixed(3).PublicKey()); err == nil {
+		err = back.Accept(11, false)
+	}
+	if err == nil {
+		err = b.AskOutside(t.Context())
+	}
+	if err != nil || b.port(t).Size != b.Last().Size {
+		t.Errorf("after it was entered and accepted: %+v, %v", b.port(t), err)
+	}
+}
+
 // Who runs the witness outside accepts the statement, and it goes on from what it has signed itself.
 func TestTheWitnessOutsideAccepts(t *testing.T) {
 	for name, early := range map[string]bool{"from its own signature": true, "from what is shown": false} {

@@ -201,15 +201,21 @@ func (l *Log) seen(ctx context.Context) (all []Seen, err error) {
 	return all, nil
 }
 
-// covered reports whether a gap that is stated is why a witness remembers a size that is not in the log. Before a second
-// restore is entered the first is stated in the witness's folder alone: that it stands in the log, too, is for [Log.Gaps].
+// covered reports whether a gap that is stated is why the witness outside remembers a size that is not in the log. It is
+// not where that witness has cosigned the statement itself, and so has gone on from there: what it remembers is newer.
+// Before a second restore is entered the first is stated in the witness's folder alone: that it stands in the log, too, is
+// for [Log.Gaps].
 func (l *Log) covered(ctx context.Context, size uint64) (bool, error) {
 	all, err := l.statements(ctx)
 	if err != nil {
 		return false, err
 	}
 	kept, err := l.kept()
-	return slices.ContainsFunc(append(all, kept...), func(s *stated) bool { return s.covers(size) }), err
+	if err != nil {
+		return false, err
+	}
+	believed, err := l.believedUpTo(ctx)
+	return slices.ContainsFunc(append(all, kept...), func(s *stated) bool { return s.covers(size) && believed <= s.leaf }), err
 }
 
 // has reports whether a checkpoint is one of the log.
