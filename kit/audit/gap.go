@@ -99,7 +99,7 @@ func (g *Gap) sign(operator, witness crypto.Signer) error {
 // Verify returns nil where both keys of the log have signed the statement.
 func (g *Gap) Verify(trust *receipt.Trust) error {
 	for i, name := range []string{OperatorName, WitnessName} {
-		der, err := base64.StdEncoding.DecodeString(g.signatures[i])
+		der, err := base64.StdEncoding.Strict().DecodeString(g.signatures[i])
 		ok := false
 		for _, k := range trust.Keys() {
 			ok = ok || err == nil && k.Origin == g.Shown.Origin && k.Name == name && gm.Verify(k.Public, []byte(gm.DefaultID), g.text(), der) == nil
