@@ -17,7 +17,8 @@ func doubtful(_ context.Context, p pgxpool.ShouldPingParams) bool {
 	return p.IdleDuration > time.Second || stirred(p.Conn.PgConn().Conn())
 }
 
-// stirred reports whether something waits to be read from c, its end among that, without reading it.
+// stirred reports whether something waits to be read from c, its end among that, without reading it. It waits for nobody
+// who is reading: pgconn may leave a goroutine at that.
 func stirred(c net.Conn) (yes bool) {
 	if t, ok := c.(*tls.Conn); ok {
 		c = t.NetConn()
@@ -30,10 +31,9 @@ func stirred(c net.Conn) (yes bool) {
 	if err != nil {
 		return true
 	}
-	err = raw.Read(func(fd uintptr) bool {
+	err = raw.Control(func(fd uintptr) {
 		_, _, err := unix.Recvfrom(int(fd), make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
 		yes = err != unix.EAGAIN && err != unix.EINTR
-		return true
 	})
 	return yes || err != nil
 }
