@@ -8,10 +8,10 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -26,20 +26,13 @@ import (
 // Main is the program of a house with these services and tools. It does not return.
 func Main(services []*qiong.Service, tools []*qiong.Tool) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	collect(os.Getenv, 200)
+	if collect(os.Getenv, 200) {
+		go bound(ctx, 1<<30, 2*time.Second)
+	}
 	context.AfterFunc(ctx, stop) // a second interrupt ends the process at once
 	code := Execute(ctx, services, tools, Terminal(), os.Args[1:], os.Environ())
 	stop()
 	os.Exit(code)
-}
-
-// collect sets by how many percent the heap grows between collections: by many where it is small beside its machine, but
-// only up to a limit from which on memory is worth more than time. GOGC and GOMEMLIMIT go before it.
-func collect(getenv func(string) string, percent int) {
-	if getenv("GOGC") == "" && getenv("GOMEMLIMIT") == "" {
-		debug.SetGCPercent(percent)
-		debug.SetMemoryLimit(1 << 30)
-	}
 }
 
 // Terminal is the console of this process.
