@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// beChild holds a lock and notes its number until its standard input ends; a stubborn one until it is killed.
+// beChild holds a lock, says what it has to say, notes its number, and stays until its standard input ends; a stubborn one until it is killed.
 func beChild(dir string, mode ...string) int {
 	stubborn := strings.Join(mode, "") == "stubborn"
 	if stubborn {
@@ -46,6 +46,8 @@ func beChild(dir string, mode ...string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	fmt.Fprintln(os.Stderr, `time=2026-11-22T12:00:00Z level=WARN msg="here I am" at=home`)
+	fmt.Print("without an end of line")
 	begun, err := os.OpenFile(filepath.Join(dir, "begun"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err == nil {
 		_, err = fmt.Fprintln(begun, os.Getpid())
@@ -54,8 +56,6 @@ func beChild(dir string, mode ...string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	fmt.Fprintln(os.Stderr, `time=2026-11-22T12:00:00Z level=WARN msg="here I am" at=home`)
-	fmt.Print("without an end of line")
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	if stubborn {
 		time.Sleep(time.Hour) // a bare select would be a deadlock, and an end
