@@ -36,7 +36,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// beChild holds a lock, says what it has to say, notes its number, and stays until its standard input ends; a stubborn one until it is killed.
+// beChild holds a lock, says what it has to say, notes its number, and stays until its standard input ends; a stubborn one
+// until it is killed.
 func beChild(dir string, mode ...string) int {
 	stubborn := strings.Join(mode, "") == "stubborn"
 	if stubborn {

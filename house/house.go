@@ -14,8 +14,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime"
-	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -395,12 +393,10 @@ func (h *House) Run(ctx context.Context) (err error) {
 	return errors.Join(g.Wait(), h.ended())
 }
 
-// settle gives back what was only needed to start, so that the first load is not paced by it, to the system at last.
-// Garbage takes two rounds: a sync.Pool keeps what it holds through the first, and the migrations leave 16 MB there.
+// settle gives back what was only needed to start, of which the migrations leave 16 MB, so that the first load is not
+// paced by it.
 func (h *House) settle() {
-	runtime.GC()
-	debug.FreeOSMemory()
-	if _, err := lean.Program(); err != nil {
+	if err := lean.Started(); err != nil {
 		h.telemetry.Log.Debug("the pages of the program were not given back", "err", err)
 	}
 }

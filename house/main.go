@@ -21,13 +21,14 @@ import (
 	"github.com/qiongdev/qiong/kit/errs"
 	"github.com/qiongdev/qiong/kit/httpapi"
 	"github.com/qiongdev/qiong/kit/lang"
+	"github.com/qiongdev/qiong/kit/lean"
 )
 
 // Main is the program of a house with these services and tools. It does not return.
 func Main(services []*qiong.Service, tools []*qiong.Tool) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	if collect(os.Getenv, 200) {
-		go bound(ctx, 1<<30, 2*time.Second)
+	if lean.Collect(200) {
+		go lean.Bound(ctx, 1<<30, 2*time.Second)
 	}
 	context.AfterFunc(ctx, stop) // a second interrupt ends the process at once
 	code := Execute(ctx, services, tools, Terminal(), os.Args[1:], os.Environ())

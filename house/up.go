@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"github.com/qiongdev/qiong"
 	"github.com/qiongdev/qiong/kit/auth"
 	"github.com/qiongdev/qiong/kit/config"
+	"github.com/qiongdev/qiong/kit/lean"
 	"github.com/qiongdev/qiong/kit/telemetry"
 )
 
@@ -50,7 +50,7 @@ func (p *program) run(services []*qiong.Service, name string, doc qiong.Text) *c
 				return err
 			}
 			if !slices.ContainsFunc(services, func(s *qiong.Service) bool { return !s.Lean }) {
-				collect(os.Getenv, 50)
+				lean.Collect(50)
 			}
 			h, tel, err := p.open(cmd.Context(), services, cfg, p.console.Err)
 			if err != nil {

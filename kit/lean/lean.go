@@ -1,2 +1,2 @@
-// Package lean gives memory back that a process has needed once.
+// Package lean keeps the memory of a process small: it gives back what was needed once, and says when garbage is collected.
 package lean

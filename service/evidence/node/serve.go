@@ -7,8 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
-	"os"
-	"runtime/debug"
 
 	"github.com/spf13/pflag"
 
@@ -60,8 +58,7 @@ func runNode(ctx context.Context, c *qiong.Console, open func(path string) (sqld
 	cfg.Open = open
 	cfg.Serving = func(url string) {
 		fmt.Fprintf(c.Out, c.Say("%s 的节点 %s\n", "node of %s at %s\n"), cfg.Home.Agency(), url)
-		debug.FreeOSMemory() // what was needed to start
-		if _, err := lean.Program(); err != nil {
+		if err := lean.Started(); err != nil {
 			cfg.Log.Warn("the program's pages could not be let go", "err", err)
 		}
 	}
@@ -73,15 +70,8 @@ func runNode(ctx context.Context, c *qiong.Console, open func(path string) (sqld
 			stop()
 		}()
 	}
-	collectEarly()
+	lean.Collect(50) // several nodes may share a machine with a house
 	return Run(ctx, cfg)
-}
-
-// collectEarly has a node, of which several may share a machine with a house, collect garbage early. GOGC and GOMEMLIMIT go before.
-func collectEarly() {
-	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetGCPercent(50)
-	}
 }
 
 func nodeConfig(c *qiong.Console) (cfg Config, err error) {

@@ -1,4 +1,4 @@
-package house
+package lean
 
 import (
 	"context"
@@ -18,7 +18,7 @@ func TestBound(t *testing.T) {
 	defer wg.Wait()
 	defer stop()
 	const roomy = 64 << 20
-	wg.Go(func() { bound(ctx, roomy, time.Millisecond) })
+	wg.Go(func() { Bound(ctx, roomy, time.Millisecond) })
 	await := func(what string, ok func(limit int64) bool) {
 		t.Helper()
 		for deadline := time.Now().Add(10 * time.Second); !ok(debug.SetMemoryLimit(-1)); {
@@ -38,15 +38,20 @@ func TestBound(t *testing.T) {
 func TestGOGCGoesBefore(t *testing.T) {
 	before := debug.SetGCPercent(100)
 	defer debug.SetGCPercent(before)
+	t.Setenv("GOGC", "")
+	t.Setenv("GOMEMLIMIT", "")
 	for _, name := range []string{"GOGC", "GOMEMLIMIT"} {
-		if collect(func(n string) string { return map[string]string{name: "1"}[n] }, 30) {
-			t.Errorf("%s was set", name)
-		}
+		t.Run(name, func(t *testing.T) {
+			t.Setenv(name, "1")
+			if Collect(30) {
+				t.Errorf("%s was set", name)
+			}
+		})
 	}
 	if now := debug.SetGCPercent(100); now != 100 {
 		t.Errorf("collects at %d", now)
 	}
-	if !collect(func(string) string { return "" }, 30) || debug.SetGCPercent(100) != 30 {
+	if !Collect(30) || debug.SetGCPercent(100) != 30 {
 		t.Error("was not set")
 	}
 }
