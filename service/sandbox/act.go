@@ -47,13 +47,12 @@ func (s *Sandbox) do(ctx context.Context, k key, b *Behaviour, req agency.Reques
 // agency that answers at once has the effect first and then takes the rest of its time, in which the request is pending to
 // whoever asks: so its latency is the whole of it, and a caller that has left finds what it asked for.
 func (s *Sandbox) accept(ctx context.Context, k key, b *Behaviour, req agency.Request, app application, digest string, fault FaultKind) (entry, error) {
-	came := time.Now()
+	now, came := s.now(), time.Now() // in this order: what is answered as done is not pending to who asks next
 	latency := b.Latency.sample(draw(s.cfg.Seed, k, "latency"), s.cfg.Speed)
 	e, err := s.decide(k, b, app)
 	if err != nil {
 		return entry{}, err
 	}
-	now := s.now()
 	e.digest, e.copies, e.readyAt = digest, 1, now.Add(latency).UnixMilli()
 	if fault == Duplicate {
 		e.copies = 2
