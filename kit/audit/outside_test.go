@@ -4,14 +4,45 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/qiongdev/qiong/kit/errs"
 	"github.com/qiongdev/qiong/kit/gm"
 	"github.com/qiongdev/qiong/kit/merkle"
 	"github.com/qiongdev/qiong/kit/receipt"
 	"github.com/qiongdev/qiong/kit/sqldb"
+	"github.com/qiongdev/qiong/kit/tlog"
 )
+
+// elsewhere is a witness in another house, which may be away.
+type elsewhere struct {
+	*tlog.Witness
+	away bool
+}
+
+// newElsewhere returns a witness of the log of b, and has b ask it.
+func newElsewhere(t testing.TB, b *backup) *elsewhere {
+	t.Helper()
+	trust := (&Log{o: Options{Operator: fixed(1), Witness: fixed(2)}})
+	if err := trust.identify(); err != nil {
+		t.Fatal(err)
+	}
+	signer, err := receipt.NewSigner("port", fixed(3))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := tlog.OpenWitness(tlog.WitnessOptions{Dir: filepath.Join(t.TempDir(), "port"), Create: true, Signer: signer, Trust: trust.trust, Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.Close() })
+	e := &elsewhere{Witness: w}
+	origin := trust.trust.Keys()[0].Origin
+	b.out = &Outside{Keys: []receipt.Key{{Name: "port", Origin: origin, Role: receipt.Witness, Public: fixed(3).PublicKey()}}, Witness: e}
+	return e
+}
 
 // Cosign implements tlog.Cosigner.
 func (e *elsewhere) Cosign(ctx context.Context, older uint64, proof []merkle.Hash, n *receipt.Note) (receipt.Signature, error) {
@@ -28,6 +59,18 @@ func newWitnessed(t testing.TB) (*backup, *elsewhere) {
 	t.Cleanup(func() { b.close(t) })
 	b.reopen(t)
 	return b, e
+}
+
+// goesOn has the witness in another house accept a gap and go back to a size that it has signed itself.
+func (e *elsewhere) goesOn(t testing.TB, b *backup, g *Gap, size uint64) {
+	t.Helper()
+	back, err := g.Back(e.Witness, b.Trust(), fixed(3).PublicKey())
+	if err == nil {
+		err = back.Accept(size, false)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (b *backup) port(t testing.TB) WitnessState {
@@ -160,23 +203,13 @@ func TestASecondRestoreWithAWitnessOutside(t *testing.T) {
 			if err := b.AskOutside(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			accept := func(g *Gap) {
-				t.Helper()
-				back, err := g.Back(e.Witness, b.Trust(), fixed(3).PublicKey())
-				if err == nil {
-					err = back.Accept(10, false)
-				}
-				if err != nil {
-					t.Fatal(err)
-				}
-			}
 			b.load(t, "house.db")
 			first, err := b.Restored(t.Context(), "ops", "first")
 			if err != nil {
 				t.Fatal(err)
 			}
 			if accepts {
-				accept(first)
+				e.goesOn(t, b, first, 10)
 				if err := b.AskOutside(t.Context()); err != nil {
 					t.Fatal(err)
 				}
@@ -191,7 +224,7 @@ func TestASecondRestoreWithAWitnessOutside(t *testing.T) {
 			if err := b.Check(t.Context(), nil); err != nil || len(b.Status().Gaps) != 2 {
 				t.Fatalf("%+v, %v", b.Status(), err)
 			}
-			accept(second)
+			e.goesOn(t, b, second, 10)
 			if err := b.AskOutside(t.Context()); err != nil || b.port(t).Size != b.Last().Size {
 				t.Errorf("after: %+v, %v", b.port(t), err)
 			}
@@ -217,13 +250,7 @@ func TestCutAgainWithinAnAcceptedGap(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	back, err := g.Back(e.Witness, b.Trust(), fixed(3).PublicKey())
-	if err == nil {
-		err = back.Accept(10, false)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	e.goesOn(t, b, g, 10)
 	if err := b.AskOutside(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -240,13 +267,8 @@ func TestCutAgainWithinAnAcceptedGap(t *testing.T) {
 	if g, err = b.Restored(t.Context(), "ops", "second"); err != nil {
 		t.Fatal(err)
 	}
-	if back, err = g.Back(e.Witness, b.Trust(), fixed(3).PublicKey()); err == nil {
-		err = back.Accept(11, false)
-	}
-	if err == nil {
-		err = b.AskOutside(t.Context())
-	}
-	if err != nil || b.port(t).Size != b.Last().Size {
+	e.goesOn(t, b, g, 11)
+	if err := b.AskOutside(t.Context()); err != nil || b.port(t).Size != b.Last().Size {
 		t.Errorf("after it was entered and accepted: %+v, %v", b.port(t), err)
 	}
 }

@@ -492,34 +492,6 @@ func FuzzParseGap(f *testing.F) {
 	})
 }
 
-// elsewhere is a witness in another house, which may be away.
-type elsewhere struct {
-	*tlog.Witness
-	away bool
-}
-
-// newElsewhere returns a witness of the log of b, and has b ask it.
-func newElsewhere(t testing.TB, b *backup) *elsewhere {
-	t.Helper()
-	trust := (&Log{o: Options{Operator: fixed(1), Witness: fixed(2)}})
-	if err := trust.identify(); err != nil {
-		t.Fatal(err)
-	}
-	signer, err := receipt.NewSigner("port", fixed(3))
-	if err != nil {
-		t.Fatal(err)
-	}
-	w, err := tlog.OpenWitness(tlog.WitnessOptions{Dir: filepath.Join(t.TempDir(), "port"), Create: true, Signer: signer, Trust: trust.trust, Now: time.Now})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = w.Close() })
-	e := &elsewhere{Witness: w}
-	origin := trust.trust.Keys()[0].Origin
-	b.out = &Outside{Keys: []receipt.Key{{Name: "port", Origin: origin, Role: receipt.Witness, Public: fixed(3).PublicKey()}}, Witness: e}
-	return e
-}
-
 // A reason has as many characters as the API promises, in any language: all of it stands in the statement, and the entry
 // names that all the same.
 func TestALongReasonInChinese(t *testing.T) {
