@@ -83,11 +83,14 @@ func run(ctx context.Context, c *qiong.Console, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	what := path
-	if path == "" {
-		what = c.Say("“企业开办”申请", `"open an enterprise"`)
+	what := " " + path
+	switch path {
+	case "":
+		what = c.Say("“企业开办”申请", ` "open an enterprise"`)
+	case "-":
+		what = c.Say("标准输入中的申请", " what came on standard input")
 	}
-	say(c, "琼已启动：%s\n数据目录：%s\n\n提交%s（部门由沙箱代答，签发的均为样例）：\n\n", "Qiong is up: %s\ndata folder: %s\n\nSubmitting %s (the sandbox answers for the agencies; what it issues is fake):\n\n", house.URL, house.Data, what)
+	say(c, "琼已启动：%s\n数据目录：%s\n\n提交%s（部门由沙箱代答，签发的均为样例）：\n\n", "Qiong is up: %s\ndata folder: %s\n\nSubmitting%s (the sandbox answers for the agencies; what it issues is fake):\n\n", house.URL, house.Data, what)
 	if err := submit(ctx, c, &client.Client{URL: house.URL, Token: token, Lang: c.Lang}, body, house.Data); err != nil || once {
 		return err
 	}
