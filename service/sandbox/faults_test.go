@@ -200,17 +200,21 @@ agencies:
   hr:
     insurance-accounts: {mode: now, latency: {median: 300ms, sigma: 0}, revocable: true, output: {}}
 `), naturally)
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	if _, err := w.client("hr").Do(ctx, "insurance-accounts", request("r1", "")); !errs.Is(err, errs.Timeout) {
-		t.Fatal(err)
+	ctx, leave := context.WithCancel(t.Context())
+	var left error
+	var wg sync.WaitGroup
+	wg.Go(func() { _, left = w.client("hr").Do(ctx, "insurance-accounts", request("r1", "")) })
+	a := w.untilPending("hr", "insurance-accounts", "r1")
+	leave()
+	wg.Wait()
+	if !errs.Is(left, errs.Canceled) {
+		t.Fatal(left)
 	}
-	a, err := w.client("hr").Query(t.Context(), "insurance-accounts", "r1")
-	if err != nil || a.Outcome != agency.Pending || a.PollAfter.Duration() != 300*time.Millisecond {
-		t.Fatalf("%+v, %v", a, err)
+	if a.PollAfter.Duration() != 300*time.Millisecond {
+		t.Fatalf("%+v", a)
 	}
 	w.clock.add(a.PollAfter.Duration())
-	if a, err = w.client("hr").Query(t.Context(), "insurance-accounts", "r1"); err != nil || a.Outcome != agency.Done {
+	if a, err := w.client("hr").Query(t.Context(), "insurance-accounts", "r1"); err != nil || a.Outcome != agency.Done {
 		t.Fatalf("%+v, %v", a, err)
 	}
 	w.wantLedger(1, 0)
@@ -227,13 +231,7 @@ agencies:
 	var err error
 	var wg sync.WaitGroup
 	wg.Go(func() { answer, err = w.client("hr").Do(t.Context(), "insurance-accounts", request("r1", "")) })
-	for deadline := time.Now().Add(10 * time.Second); ; {
-		if a, err := w.client("hr").Query(t.Context(), "insurance-accounts", "r1"); err != nil || time.Now().After(deadline) {
-			t.Fatal(err, "or it never came")
-		} else if a.Outcome == agency.Pending {
-			break
-		}
-	}
+	w.untilPending("hr", "insurance-accounts", "r1")
 	if a, err := w.client("hr").Undo(t.Context(), "insurance-accounts", "r1"); err != nil || a.Outcome != agency.Done {
 		t.Fatalf("%+v, %v", a, err)
 	}

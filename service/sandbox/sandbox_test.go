@@ -137,6 +137,20 @@ func (w *town) want(o agency.Outcome) func(agency.Answer, error) agency.Answer {
 	}
 }
 
+// untilPending waits until an agency has a request that is not ready yet, and returns what it says of it.
+func (w *town) untilPending(name, resource, id string) agency.Answer {
+	w.t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		a, err := w.client(name).Query(w.t.Context(), resource, id)
+		switch {
+		case err == nil && a.Outcome == agency.Pending:
+			return a
+		case err != nil || time.Now().After(deadline):
+			w.t.Fatalf("it never came: %+v, %v", a, err)
+		}
+	}
+}
+
 // wantLedger fails unless the ledger adds up so, with nothing twice.
 func (w *town) wantLedger(done, undone int64) {
 	w.t.Helper()
