@@ -5,6 +5,7 @@
 package house
 
 import (
+	"cmp"
 	"context"
 	"embed"
 	"errors"
@@ -29,6 +30,7 @@ import (
 	"github.com/qiongdev/qiong/kit/errs"
 	"github.com/qiongdev/qiong/kit/folder"
 	"github.com/qiongdev/qiong/kit/httpapi"
+	"github.com/qiongdev/qiong/kit/httpapi/express"
 	"github.com/qiongdev/qiong/kit/httpapi/idem"
 	"github.com/qiongdev/qiong/kit/keys"
 	"github.com/qiongdev/qiong/kit/label"
@@ -364,8 +366,12 @@ func (h *House) Run(ctx context.Context) (err error) {
 	sagas, endSagas := context.WithCancel(life)
 	defer endSagas()
 	server := httpapi.NewServer("", h.handler(), h.telemetry.Log)
+	listener, err := express.Listen(h.listener, server, h.api.Hot())
+	if err != nil {
+		return err
+	}
 	g.Go(func() error { // unlabelled: goroutines of connections would inherit its labels
-		if err := server.Serve(h.listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("http: %w", err)
 		}
 		return nil
@@ -388,7 +394,7 @@ func (h *House) Run(ctx context.Context) (err error) {
 	}
 	h.ready.Store(false)
 	endSagas() // they call agencies, perhaps this very house; what is under way goes on at the next start
-	h.drain(server)
+	h.drain(server, listener)
 	end()
 	return errors.Join(g.Wait(), h.ended())
 }
@@ -402,7 +408,7 @@ func (h *House) settle() {
 }
 
 // drain stops intake: no new requests, and those under way may finish.
-func (h *House) drain(server *http.Server) {
+func (h *House) drain(server *http.Server, listener *express.Listener) {
 	ctx, cancel := context.WithTimeout(context.Background(), h.Config.Grace)
 	defer cancel()
 	for _, r := range h.rooms {
@@ -412,7 +418,7 @@ func (h *House) drain(server *http.Server) {
 			}
 		}
 	}
-	if err := server.Shutdown(ctx); err != nil {
+	if err := cmp.Or(server.Shutdown(ctx), listener.Wait(ctx)); err != nil {
 		h.telemetry.Log.Warn("requests were cut off", "err", err)
 		_ = server.Close() // Shutdown has said what there is to say
 	}

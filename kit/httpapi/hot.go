@@ -13,7 +13,8 @@ import (
 )
 
 // HotHandler answers a request of somebody who has one of the operation's roles. It reads the body itself, within its own
-// limit. An error that is returned before the answer began becomes a problem.
+// limit, and keeps nothing of the request beyond its return. An error that is returned before the answer began becomes a
+// problem.
 type HotHandler func(w http.ResponseWriter, r *http.Request, p *auth.Principal) error
 
 // HandleHot serves an operation that a crowd calls at once. It is described as any other and, where the server asks
@@ -53,6 +54,14 @@ func problemBody(e *errs.Error, l lang.Lang) []byte {
 		panic(err) // plain data
 	}
 	return append(body, '\n')
+}
+
+// Hot returns the methods and paths of the hot operations, for package express.
+func (api *API) Hot() (routes []string) {
+	for _, route := range api.hot {
+		routes = append(routes, route.op.route())
+	}
+	return routes
 }
 
 // Front serves hot operations, and passes everything else on. It is called once all operations are registered.

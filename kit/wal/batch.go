@@ -82,9 +82,17 @@ func (l *Log) Commit(b *Batch, done func(error)) {
 	if b.err == nil {
 		l.next += uint64(b.count)
 	}
+	l.pending.Add(1)
 	l.sealing <- b
 	<-l.forming
 }
+
+// Busy reports whether something that was committed is still being written. A caller with little in its batch does well
+// to add to it until the log is Idle: what would be committed meanwhile had to wait all the same, and for more syncs.
+func (l *Log) Busy() bool { return l.pending.Load() > 0 }
+
+// Idle receives when the log was Busy and is no more, or has been so since it was last received from.
+func (l *Log) Idle() <-chan struct{} { return l.idle }
 
 // reserve finds room for a batch, in the segment that is written or in the next.
 func (l *Log) reserve(b *Batch) error {
@@ -135,6 +143,12 @@ func (l *Log) write() {
 		}
 		l.recycle(b)
 		l.waiting <- p
+		if l.pending.Add(-1) == 0 {
+			select {
+			case l.idle <- struct{}{}:
+			default:
+			}
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"github.com/qiongdev/qiong/kit/errs"
 )
@@ -27,6 +28,9 @@ type Log struct {
 	writing chan *Batch
 	waiting chan promise
 	ended   sync.WaitGroup
+
+	pending atomic.Int32  // batches that are committed and not written
+	idle    chan struct{} // of capacity 1: there were none any more
 
 	group     group
 	followers followers
@@ -77,7 +81,7 @@ func start(s *store, o Options) (*Log, error) {
 		linked: o.Linked, s: s, seed: seed(s.id, generation), spare: newSpares(s.fs, s.dir, o.SegmentBytes), at: newProgress(s.tip.next - 1),
 		forming: make(chan struct{}, 1), next: s.tip.next, room: o.SegmentBytes - headerSize,
 		free: make(chan *Batch, o.Buffers), sealing: make(chan *Batch, o.Buffers), writing: make(chan *Batch, o.Buffers),
-		waiting: make(chan promise, promises),
+		waiting: make(chan promise, promises), idle: make(chan struct{}, 1),
 	}
 	l.followers.init()
 	sp, err := l.spare.take()

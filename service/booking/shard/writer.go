@@ -148,18 +148,30 @@ func (s *Shard) goOn() {
 	}
 }
 
-// next returns the next job that waits, where there is one and the batch has room.
+// next returns the next job of a batch; nil where it is to be committed. While the log is busy with the one before, a
+// batch that is not large yet waits for those who come meanwhile: they share its sync.
 func (s *Shard) next(t *turn) *job {
-	if !t.room() {
-		return nil
+	for t.room() {
+		select {
+		case j := <-s.intake:
+			return j
+		default:
+		}
+		if t.batch.Bytes() >= large || !s.log.Busy() {
+			return nil
+		}
+		select {
+		case j := <-s.intake:
+			s.forward()
+			return j
+		case <-s.log.Idle():
+		}
 	}
-	select {
-	case j := <-s.intake:
-		return j
-	default:
-		return nil
-	}
+	return nil
 }
+
+// large is from how many bytes on a batch is better sealed while the one before it is written.
+const large = 64 << 10
 
 // landed answers those whose batch is durable, or will never be.
 func (s *Shard) landed(t *turn, err error) {
