@@ -34,3 +34,5 @@ func (k *known) find(secret string) (Hash, bool) {
 }
 
 func (k *known) add(secret string, hash Hash) { k.cell(secret).Store(&hashed{secret, hash}) }
+
+func (k *known) drop(secret string) { k.cell(secret).Store(nil) }

@@ -189,6 +189,8 @@ func (t *Tokens) Verify(ctx context.Context, secret string) (Token, error) {
 	}
 	if err == nil && !again {
 		t.known.add(secret, hash)
+	} else if err != nil && again {
+		t.known.drop(secret)
 	}
 	return t.usable(tok, err)
 }

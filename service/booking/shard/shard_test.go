@@ -154,6 +154,50 @@ func TestARushSellsEveryPlaceOnce(t *testing.T) {
 	}
 }
 
+// Who comes while a batch is written shares the next one, however many they are.
+func TestWhoComesMeanwhileSharesASync(t *testing.T) {
+	fs := faultfs.New(wal.OS())
+	s := runOn(t, t.TempDir(), newClock(), Options{}, fs)
+	slot := s.open(t, "s1", 100, nil)
+	syncing, on := make(chan struct{}), make(chan struct{})
+	first := true
+	fs.Fail(func(c faultfs.Call) faultfs.Fault {
+		if c.Op == faultfs.Datasync && first {
+			first = false
+			close(syncing)
+			<-on
+		}
+		return faultfs.Fault{}
+	})
+	var wg sync.WaitGroup
+	book := func(n uint64) {
+		wg.Go(func() {
+			if r, err := s.book(slot, n); err != nil || r.Refused != nil {
+				t.Errorf("%d: %v, %v", n, r.Refused, err)
+			}
+		})
+	}
+	before := s.Counts().Batches.Load()
+	book(1)
+	<-syncing
+	for n := range uint64(40) {
+		book(n + 2)
+	}
+	for deadline := time.Now().Add(10 * time.Second); s.Counts().Booked.Load() < 41; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("they are not decided on while the log is busy")
+		}
+	}
+	if n := s.Counts().Batches.Load() - before; n != 1 {
+		t.Errorf("%d batches went to the log while it was busy with one", n)
+	}
+	close(on)
+	wg.Wait()
+	if n := s.Counts().Batches.Load() - before; n > 3 { // a second may have passed, which has one of its own
+		t.Errorf("%d batches for 41 bookings", n)
+	}
+}
+
 func TestAKeyIsKnownWhenAllIsSoldOut(t *testing.T) {
 	s := run(t, t.TempDir(), newClock(), Options{})
 	slot := s.open(t, "s1", 1, nil)
