@@ -28,14 +28,12 @@ type field struct {
 	line   []byte // as it came
 	colon  int
 	key    string   // canonical
-	values []string // what the header has
+	values []string // one: what the header has, but of Host
 }
 
-func newDesk(c *conn) *desk {
-	d := &desk{l: c.l, header: http.Header{}, reply: reply{header: http.Header{}}}
-	d.pattern = *(&http.Request{
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: d.header, RemoteAddr: c.RemoteAddr().String(),
-	}).WithContext(c.l.ctx)
+func newDesk(l *Listener, remote string) *desk {
+	d := &desk{l: l, header: http.Header{}, reply: reply{header: http.Header{}}}
+	d.pattern = *(&http.Request{Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: d.header, RemoteAddr: remote}).WithContext(l.ctx)
 	return d
 }
 
@@ -113,7 +111,7 @@ func (d *desk) learn(head []byte) (body []byte, ok bool) {
 		if len(line) == 0 {
 			return rest, true
 		}
-		f := field{colon: bytes.IndexByte(line, ':')}
+		f := field{colon: bytes.IndexByte(line, ':'), values: make([]string, 1)}
 		if f.colon < 1 || !token(line[:f.colon]) || len(d.fields) == maxFields {
 			return d.forget()
 		}
@@ -122,7 +120,6 @@ func (d *desk) learn(head []byte) (body []byte, ok bool) {
 			return d.forget()
 		}
 		if f.key != "Host" {
-			f.values = make([]string, 1)
 			d.header[f.key] = f.values
 		}
 		if !d.set(&f, line) {
@@ -170,8 +167,6 @@ func (d *desk) set(f *field, line []byte) bool {
 			return false
 		}
 		d.host = text
-		f.line = append(f.line[:0], line...)
-		return true
 	}
 	f.values[0] = text
 	f.line = append(f.line[:0], line...)

@@ -3,7 +3,6 @@ package express
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"io"
 	"net/http"
 	"net/url"
@@ -12,13 +11,6 @@ import (
 	"strings"
 	"testing"
 )
-
-func deskForTest() *desk {
-	l := &Listener{routes: map[string]*url.URL{"POST /hot": {Path: "/hot"}}, ctx: context.Background()}
-	d := &desk{l: l, header: http.Header{}, reply: reply{header: http.Header{}}}
-	d.pattern = http.Request{Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: d.header}
-	return d
-}
 
 // What is taken for plain, net/http reads as the same request, with nothing after it. Two requests follow one another,
 // since the second is read with what is known of the first.
@@ -35,7 +27,7 @@ func FuzzRead(f *testing.F) {
 		f.Add([]byte(other), []byte(plain))
 	}
 	f.Fuzz(func(t *testing.T, first, second []byte) {
-		d := deskForTest()
+		d := newDesk(&Listener{routes: map[string]*url.URL{"POST /hot": {Path: "/hot"}}, ctx: t.Context()}, "")
 		for _, p := range [][]byte{first, second} {
 			r := d.read(slices.Clone(p))
 			if r == nil {

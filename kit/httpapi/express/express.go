@@ -125,7 +125,7 @@ func (c *conn) Read(p []byte) (int, error) {
 // serve answers p where it is a plain request of one of the routes.
 func (c *conn) serve(p []byte) (served bool, err error) {
 	if c.desk == nil {
-		c.desk = newDesk(c)
+		c.desk = newDesk(c.l, c.RemoteAddr().String())
 	}
 	r := c.desk.read(p)
 	if r == nil {
