@@ -183,16 +183,16 @@ func (t *Tokens) Verify(ctx context.Context, secret string) (Token, error) {
 		hash = HashOf(secret)
 	}
 	// Timing tells nothing: what is compared is a hash that the caller cannot steer.
-	tok, err := t.Store.Lookup(ctx, hash)
-	if err == nil && tok.OneTime {
+	tok, err := t.usable(t.Store.Lookup(ctx, hash))
+	switch {
+	case err == nil && tok.OneTime:
 		return Token{}, refused()
-	}
-	if err == nil && !again {
+	case err == nil && !again:
 		t.known.add(secret, hash)
-	} else if err != nil && again {
+	case err != nil && again:
 		t.known.drop(secret)
 	}
-	return t.usable(tok, err)
+	return tok, err
 }
 
 // Exchange consumes a one-time secret and issues an ordinary token of the same principal that lives for life. Of many
