@@ -35,7 +35,7 @@ func (s spy) Watch(r *grpc_health_v1.HealthCheckRequest, w grpc_health_v1.Health
 
 func TestMethodsRunUnderLabels(t *testing.T) {
 	var l leak.Labels
-	server := grpc.NewServer(grpcleak.Options(&l)...)
+	server := grpc.NewServer(append(grpcleak.Options(&l), grpc.WaitForHandlers(true))...)
 	s := spy{health.NewServer(), make(chan string, 1)}
 	grpc_health_v1.RegisterHealthServer(server, s)
 	at, err := net.Listen("tcp", "127.0.0.1:0")
