@@ -1,7 +1,7 @@
 package house
 
 import (
-	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -9,21 +9,23 @@ import (
 // follows the machine's clock when that is ahead. Time-outs, order and identifiers then survive a clock set back while
 // the house runs.
 type clock struct {
-	mu     sync.Mutex
 	base   time.Time // with its monotonic reading
-	offset time.Duration
-	wall   func() time.Time // the machine's clock, without a monotonic reading
+	offset atomic.Int64
+	wall   func(now time.Time) time.Time // the machine's clock, without a monotonic reading
 }
 
 func newClock() *clock {
-	return &clock{base: time.Now(), wall: func() time.Time { return time.Now().Round(0) }}
+	return &clock{base: time.Now(), wall: func(now time.Time) time.Time { return now.Round(0) }}
 }
 
 // Now returns the time.
 func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	steady := c.base.Round(0).Add(time.Since(c.base))
-	c.offset = max(c.offset, c.wall().Sub(steady))
-	return steady.Add(c.offset)
+	now := time.Now()
+	steady := c.base.Round(0).Add(now.Sub(c.base))
+	ahead := int64(c.wall(now).Sub(steady))
+	offset := c.offset.Load()
+	for offset < ahead && !c.offset.CompareAndSwap(offset, ahead) {
+		offset = c.offset.Load()
+	}
+	return steady.Add(time.Duration(max(offset, ahead)))
 }

@@ -10,7 +10,7 @@ func TestClockNeverStepsBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		shift := time.Duration(0)
 		c := newClock()
-		c.wall = func() time.Time { return time.Now().Round(0).Add(shift) }
+		c.wall = func(now time.Time) time.Time { return now.Round(0).Add(shift) }
 		start := c.Now()
 		for _, step := range []struct {
 			what        string

@@ -111,7 +111,7 @@ func Open(ctx context.Context, services []*qiong.Service, cfg *config.Config, o 
 		h.bus = bus.NewLocal()
 	}
 	if o.Clock != nil {
-		h.clock.wall = o.Clock
+		h.clock.wall = func(time.Time) time.Time { return o.Clock() }
 	}
 	if err := h.open(ctx, cfg); err != nil {
 		return nil, errors.Join(err, h.Close())

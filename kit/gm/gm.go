@@ -25,14 +25,17 @@ func NewSM3() hash.Hash { return sm3.New() }
 // SM3 returns the digest of the parts, one after the other. The boundaries are not part of the digest: where they
 // carry meaning, the caller must delimit them.
 func SM3(parts ...[]byte) [32]byte {
-	if len(parts) == 1 {
-		return sm3.Sum(parts[0])
-	}
-	return sum(sm3.New(), parts)
+	s := plain.Get().(*summer)
+	defer plain.Put(s)
+	return s.sum(parts)
 }
 
+var plain = sync.Pool{New: func() any { return &summer{Hash: sm3.New()} }}
+
 // HMAC returns HMAC-SM3 (RFC 2104) under key of the parts, one after the other. Compare it with crypto/hmac.Equal.
-func HMAC(key []byte, parts ...[]byte) [32]byte { return sum(hmac.New(sm3.New, key), parts) }
+func HMAC(key []byte, parts ...[]byte) [32]byte {
+	return (&summer{Hash: hmac.New(sm3.New, key)}).sum(parts)
+}
 
 // MAC is HMAC under one key, for those who need it again and again: it takes a third of the time of HMAC. It is safe for
 // concurrent use.
@@ -41,22 +44,33 @@ type MAC struct{ pool sync.Pool }
 // NewMAC returns the MAC under a key.
 func NewMAC(key []byte) *MAC {
 	key = bytes.Clone(key)
-	return &MAC{sync.Pool{New: func() any { return hmac.New(sm3.New, key) }}}
+	return &MAC{sync.Pool{New: func() any { return &summer{Hash: hmac.New(sm3.New, key)} }}}
 }
 
 // Sum returns HMAC-SM3 of the parts, one after the other.
 func (m *MAC) Sum(parts ...[]byte) [32]byte {
-	h := m.pool.Get().(hash.Hash)
-	defer m.pool.Put(h)
-	h.Reset()
-	return sum(h, parts)
+	s := m.pool.Get().(*summer)
+	defer m.pool.Put(s)
+	return s.sum(parts)
 }
 
-func sum(h hash.Hash, parts [][]byte) (digest [32]byte) {
+// summer is a hash that is used again. What it is given goes through room of its own: behind an interface, everything
+// else would have to lie on the heap.
+type summer struct {
+	hash.Hash
+	room [1 << 10]byte
+}
+
+func (s *summer) sum(parts [][]byte) (digest [32]byte) {
+	s.Reset()
 	for _, p := range parts {
-		h.Write(p)
+		for len(p) > 0 {
+			n := copy(s.room[:], p)
+			s.Write(s.room[:n])
+			p = p[n:]
+		}
 	}
-	h.Sum(digest[:0])
+	copy(digest[:], s.Sum(s.room[:0]))
 	return digest
 }
 

@@ -47,11 +47,11 @@ func NewSealer(key []byte) (*Sealer, error) {
 // Seal encrypts plaintext and authenticates it together with aad, which is not stored: give the same one to Open.
 // Put into aad what the text belongs to (table, row, name), so that one sealed text cannot stand in another's place.
 func (s *Sealer) Seal(plaintext, aad []byte) []byte {
-	out := make([]byte, 1+nonceSize, Overhead+len(plaintext))
+	out := append(make([]byte, 1+nonceSize, Overhead+len(plaintext)), plaintext...)
 	out[0] = sealedWhole
-	nonce := out[1:]
-	rand.Read(nonce) // never fails: package crypto/rand ends the program instead
-	return s.aead.Seal(out, nonce, plaintext, aad)
+	head, text := out[:1+nonceSize], out[1+nonceSize:]
+	rand.Read(head[1:])                           // never fails: package crypto/rand ends the program instead
+	return s.aead.Seal(head, head[1:], text, aad) // in place
 }
 
 // Open returns the plaintext that Seal was given together with the same aad. Otherwise the error is of kind Internal

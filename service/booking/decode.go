@@ -8,31 +8,34 @@ import (
 )
 
 // decode reads one of many reservations.
-func (in *Item) decode(data []byte) error { return in.read(data, true, in) }
-
-// decode is Item.decode without a key.
-func (in *Reservation) decode(data []byte) error {
-	item := Item{Reservation: *in}
-	err := item.read(data, false, &item.Reservation)
-	*in = item.Reservation
-	return err
-}
-
-// read is strictjson.Unmarshal in a sixth of the time: nothing is read by reflection. What it cannot make sense of it
-// leaves to that, which knows the words for it; whole is what that fills.
-func (in *Item) read(data []byte, keyed bool, whole any) error {
-	if err := strictjson.Check(data, strictjson.Limits{}); err != nil {
+func (in *Item) decode(data []byte) error {
+	if ok, err := in.read(data, &in.Key); ok || err != nil {
 		return err
 	}
-	c := strictjson.NewCursor(data)
-	if c.Peek() == '{' && in.fill(&c, keyed) {
-		return nil
-	}
 	*in = Item{Reservation: Reservation{Visitors: in.Visitors[:0]}}
-	return strictjson.Unmarshal(data, whole)
+	return strictjson.Unmarshal(data, in)
 }
 
-func (in *Item) fill(c *strictjson.Cursor, keyed bool) bool {
+// decode reads a reservation.
+func (in *Reservation) decode(data []byte) error {
+	if ok, err := in.read(data, nil); ok || err != nil {
+		return err
+	}
+	*in = Reservation{Visitors: in.Visitors[:0]}
+	return strictjson.Unmarshal(data, in)
+}
+
+// read is strictjson.Unmarshal in a sixth of the time: nothing is read by reflection. What it cannot make sense of is
+// not ok, and left to that, which knows the words for it.
+func (in *Reservation) read(data []byte, key *string) (ok bool, err error) {
+	if err := strictjson.Check(data, strictjson.Limits{}); err != nil {
+		return false, err
+	}
+	c := strictjson.NewCursor(data)
+	return c.Peek() == '{' && in.fill(&c, key), nil
+}
+
+func (in *Reservation) fill(c *strictjson.Cursor, key *string) bool {
 	return c.Members(func(_ int, name []byte) bool {
 		switch string(name) {
 		case `"slot"`:
@@ -48,7 +51,7 @@ func (in *Item) fill(c *strictjson.Cursor, keyed bool) bool {
 			in.Quantity = n
 			return err == nil
 		case `"key"`:
-			return keyed && text(c, &in.Key)
+			return key != nil && text(c, key)
 		case `"visitors"`:
 			return c.Peek() == '[' && c.Items(func(int) bool {
 				var v Visitor

@@ -175,19 +175,18 @@ func (b *Booking) reserve(w http.ResponseWriter, r *http.Request, p *auth.Princi
 	if result.Refused != nil {
 		return result.Refused
 	}
-	return b.answer(w, &result)
+	return b.answer(w, &result, body.data[:0])
 }
 
-// answer writes a booking that was made.
-func (b *Booking) answer(w http.ResponseWriter, r *shard.Result) error {
+// answer writes a booking that was made, from room for the text.
+func (b *Booking) answer(w http.ResponseWriter, r *shard.Result, room []byte) error {
 	w.Header()["Content-Type"] = jsonType
 	status := http.StatusCreated
 	if !r.Fresh {
 		status = http.StatusOK
 	}
-	var room [256]byte
 	w.WriteHeader(status)
-	_, err := w.Write(append(appendAnswer(room[:0], &r.View), '\n'))
+	_, err := w.Write(append(appendAnswer(room, &r.View), '\n'))
 	return err
 }
 

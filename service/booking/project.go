@@ -67,7 +67,7 @@ func (s *seat) follow(ctx context.Context, log journal, name string, most int, s
 // In a rush, who reads the log rests so many times as long as it works, unless it is more than so many records behind.
 const (
 	rush      = 1000 // bookings a second
-	restFor   = 15
+	restFor   = 30
 	farBehind = 2_000_000
 )
 

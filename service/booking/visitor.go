@@ -118,21 +118,18 @@ func (s *Spot) admit(channel ledger.Channel, visitors []Visitor, on time.Time) e
 // with, who can bring it once.
 func (b *Booking) persons(into []ledger.Visitor, visitors []Visitor, slot *ledger.Slot) []ledger.Visitor {
 	into = into[:0]
-	adult, nth := "", 0
-	for i := range visitors {
-		if v := &visitors[i]; !v.Child {
-			adult = v.Kind + "\x00" + v.Number
-			break
-		}
-	}
+	nth := 0
 	for i := range visitors {
 		v := &visitors[i]
-		who := v.Kind + "\x00" + v.Number
+		var person ledger.Person
 		if v.Number == "" {
 			nth++
-			who = fmt.Sprintf("child %d\x00%s", nth, adult)
+			adult := &visitors[slices.IndexFunc(visitors, func(v Visitor) bool { return !v.Child })]
+			person = b.person(fmt.Sprintf("child %d\x00%s\x00%s", nth, adult.Kind, adult.Number))
+		} else {
+			person = b.person(v.Kind + "\x00" + v.Number)
 		}
-		into = append(into, ledger.Visitor{Person: b.person(who), Child: v.Child, Sealed: b.seal(v, slot)})
+		into = append(into, ledger.Visitor{Person: person, Child: v.Child, Sealed: b.seal(v, slot)})
 	}
 	return into
 }
@@ -146,8 +143,8 @@ func (b *Booking) person(who string) (p ledger.Person) {
 
 // seal returns what is kept of a visitor until after the visit: kind, number and name, sealed for the slot.
 func (b *Booking) seal(v *Visitor, slot *ledger.Slot) []byte {
-	plain := make([]byte, 0, 3+len(v.Kind)+len(v.Number)+len(v.Name))
-	plain = append(append(plain, byte(len(v.Kind))), v.Kind...)
+	var room [128]byte
+	plain := append(append(room[:0], byte(len(v.Kind))), v.Kind...)
 	plain = append(append(plain, byte(len(v.Number))), v.Number...)
 	plain = append(append(plain, flag(v.Child)), v.Name...)
 	return b.sealer.Seal(plain, []byte(slot.ID))
