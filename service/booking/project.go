@@ -64,10 +64,12 @@ func (s *seat) follow(ctx context.Context, log journal, name string, most int, s
 	}
 }
 
-// In a rush, who reads the log rests so many times as long as it works, unless it is more than so many records behind.
+// In a rush, who reads the log rests so many times as long as it works, but no longer than longRest, so that it notices
+// soon when the rush is over; and not at all where it is more than so many records behind.
 const (
 	rush      = 1000 // bookings a second
 	restFor   = 30
+	longRest  = 2 * time.Second
 	farBehind = 2_000_000
 )
 
@@ -91,7 +93,7 @@ func (m *manners) yield(ctx context.Context, took time.Duration, behind uint64) 
 		return
 	}
 	select {
-	case <-time.After(restFor * took):
+	case <-time.After(min(restFor*took, longRest)):
 	case <-ctx.Done():
 	}
 }
