@@ -161,7 +161,8 @@ func (c *Client) ask(ctx context.Context, r request) (*answer, error) {
 		case errors.Is(err, fs.ErrPermission): // it won't pass
 			return nil, (&answer{why: forbidden}).refusal(c.socket)
 		}
-		if last == nil || ctx.Err() == nil {
+		var cut net.Error // by the deadline, which a connection may notice before ctx does
+		if last == nil || ctx.Err() == nil && !(errors.As(err, &cut) && cut.Timeout()) {
 			last = err
 		}
 		select {
