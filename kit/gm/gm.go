@@ -30,6 +30,7 @@ func SM3(parts ...[]byte) [32]byte {
 	}
 	s := plain.Get().(*summer)
 	defer plain.Put(s)
+	s.Reset()
 	return s.sum(parts)
 }
 
@@ -54,6 +55,7 @@ func NewMAC(key []byte) *MAC {
 func (m *MAC) Sum(parts ...[]byte) [32]byte {
 	s := m.pool.Get().(*summer)
 	defer m.pool.Put(s)
+	s.Reset()
 	return s.sum(parts)
 }
 
@@ -65,7 +67,6 @@ type summer struct {
 }
 
 func (s *summer) sum(parts [][]byte) (digest [32]byte) {
-	s.Reset()
 	for _, p := range parts {
 		for len(p) > 0 {
 			n := copy(s.room[:], p)

@@ -178,7 +178,7 @@ func (b *Booking) reserve(w http.ResponseWriter, r *http.Request, p *auth.Princi
 	return b.answer(w, &result, body.data[:0])
 }
 
-// answer writes a booking that was made, from room for the text.
+// answer writes a booking that was made. The text is put into room, where it is large enough.
 func (b *Booking) answer(w http.ResponseWriter, r *shard.Result, room []byte) error {
 	w.Header()["Content-Type"] = jsonType
 	status := http.StatusCreated

@@ -183,11 +183,7 @@ func TestWhoComesMeanwhileSharesASync(t *testing.T) {
 	for n := range uint64(40) {
 		book(n + 2)
 	}
-	for deadline := time.Now().Add(10 * time.Second); s.Counts().Booked.Load() < 41; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("they are not decided on while the log is busy")
-		}
-	}
+	eventually(t, "all are decided on while the log is busy", func() bool { return s.Counts().Booked.Load() == 41 })
 	if n := s.Counts().Batches.Load() - before; n != 1 {
 		t.Errorf("%d batches went to the log while it was busy with one", n)
 	}
