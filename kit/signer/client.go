@@ -161,8 +161,7 @@ func (c *Client) ask(ctx context.Context, r request) (*answer, error) {
 		case errors.Is(err, fs.ErrPermission): // it won't pass
 			return nil, (&answer{why: forbidden}).refusal(c.socket)
 		}
-		var cut net.Error // by the deadline, which a connection may notice before ctx does
-		if last == nil || ctx.Err() == nil && !(errors.As(err, &cut) && cut.Timeout()) {
+		if last == nil || ctx.Err() == nil && !timedOut(err) { // which a connection may notice before ctx does
 			last = err
 		}
 		select {
@@ -257,14 +256,18 @@ func (c *Client) away(ctx context.Context, err error) error {
 	if errors.As(err, &refused) {
 		return refused
 	}
-	var timeout net.Error
 	var op *net.OpError
 	dialing := errors.As(err, &op) && op.Op == "dial" // then nobody was there to be slow
-	if err == nil || !dialing && (errors.As(err, &timeout) && timeout.Timeout() || errors.Is(err, context.DeadlineExceeded)) {
+	if err == nil || !dialing && timedOut(err) {
 		return errs.Wrap(err, errs.Timeout, "签名进程 "+c.socket+" 未在限时内应答", "the signer at "+c.socket+" did not answer in time").WithCode(CodeAway)
 	}
 	return errs.Wrap(err, errs.Unavailable, "签名进程 "+c.socket+" 没有应答", "the signer at "+c.socket+" does not answer").WithCode(CodeAway).
 		WithHint("启动签名进程；本程序会自行继续", "start the signer; this program goes on by itself")
+}
+
+func timedOut(err error) bool {
+	var timeout net.Error // context.DeadlineExceeded is one, too
+	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
 func (c *Client) strange(err error) error {
