@@ -21,14 +21,15 @@ import (
 )
 
 type options struct {
-	rounds int
-	each   time.Duration
-	conns  int
-	rush   float64
-	replay int
-	parts  string
-	json   string
-	dir    string
+	rounds  int
+	each    time.Duration
+	conns   int
+	workers int
+	rush    float64
+	replay  int
+	parts   string
+	json    string
+	dir     string
 }
 
 func main() {
@@ -37,6 +38,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds of each system, interleaved")
 	flag.DurationVar(&o.each, "each", 5*time.Second, "length of a round")
 	flag.IntVar(&o.conns, "conns", 128, "connections")
+	flag.IntVar(&o.workers, "workers", 0, "event loops of the generator; 0 takes as many as qiong bench does: one a processor, at most 4")
 	flag.Float64Var(&o.rush, "rush", 10_000, "requests a second at the peak of the rush")
 	flag.IntVar(&o.replay, "replay", 10_000_000, "bookings of the log that a start is measured with")
 	flag.StringVar(&o.parts, "parts", "http,sold-out,batch,engine,rush,replay", "what is measured")
@@ -89,7 +91,7 @@ func run(ctx context.Context, o options) error {
 
 // add takes a sample in, and says it as it comes.
 func (b *bench) add(s measure.Sample) {
-	log.Printf("%-28s %-24s %9.0f/s  p50 %.2f ms  p99 %.2f ms  CPU %s  failed %d", s.System, s.Load, s.Rate(), s.P50, s.P99, cpu(s.CPU), s.Failed)
+	log.Printf("%-28s %-24s %9.0f/s  p50 %.2f ms  p99 %.2f ms  CPU %s  busiest worker %.0f%%  failed %d", s.System, s.Load, s.Rate(), s.P50, s.P99, cpu(s.CPU), 100*s.Busy, s.Failed)
 	b.report.Add(s)
 }
 

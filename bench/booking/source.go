@@ -96,7 +96,7 @@ func (b *bench) shoot(ctx context.Context, all *visitors, s shot) (measure.Sampl
 	if err != nil {
 		return measure.Sample{}, err
 	}
-	plan := load.Plan{Target: load.Target{Addr: u.Host, Host: u.Host}, Conns: s.conns, Workers: 1, Timeout: s.timeout, Kinds: []string{"reserve"},
+	plan := load.Plan{Target: load.Target{Addr: u.Host, Host: u.Host}, Conns: s.conns, Workers: b.workers, Timeout: s.timeout, Kinds: []string{"reserve"},
 		Schedule: s.schedule, Source: func(int, int) load.Source {
 			return &source{all: all, host: u.Host, path: s.path, token: s.token, slot: s.slot, channel: cmp.Or(s.channel, "online"), many: s.many, want: s.want}
 		}}
@@ -110,7 +110,7 @@ func (b *bench) shoot(ctx context.Context, all *visitors, s shot) (measure.Sampl
 	}
 	sample := measure.Of(out.Tally.Response, out.Took)
 	usage.End(&sample)
-	sample.System, sample.Load, sample.Failed = s.system, s.load, out.Tally.Failed()
+	sample.System, sample.Load, sample.Failed, sample.Busy = s.system, s.load, out.Tally.Failed(), out.Busy
 	if s.many > 0 {
 		sample.Ops *= int64(s.many)
 		for name := range sample.CPU {

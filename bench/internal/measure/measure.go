@@ -21,7 +21,8 @@ type Sample struct {
 	P50     float64            `json:"p50_ms"`
 	P95     float64            `json:"p95_ms"`
 	P99     float64            `json:"p99_ms"`
-	CPU     map[string]float64 `json:"cpu_us_per_op"` // by who used it
+	CPU     map[string]float64 `json:"cpu_us_per_op"`  // by who used it
+	Busy    float64            `json:"busy,omitempty"` // share of the time that the generator's busiest worker did not wait; 0 where nobody knows
 }
 
 // Rate returns operations a second.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/qiongdev/qiong/bench/internal/measure"
 	"github.com/qiongdev/qiong/bench/internal/proc"
+	"github.com/qiongdev/qiong/tool/bench/result"
 )
 
 // Report is a benchmark's results. Samples stand in the order they were taken; the n-th sample of a system under a load
@@ -33,6 +34,7 @@ type Goal struct {
 	Want   float64 `json:"want"`   // at least for a rate, at most for a latency; 0 to report only
 	Got    float64 `json:"got"`    // median over the rounds of System's figure by Peer's
 	Met    bool    `json:"met"`
+	Bound  bool    `json:"bound,omitempty"` // the generator was the bottleneck of one of the two: there is no verdict
 }
 
 // New returns an empty report of this machine.
@@ -65,6 +67,8 @@ func (r *Report) Judge(g Goal) {
 	if g.Figure != "rate" {
 		g.Met = g.Got <= g.Want
 	}
+	g.Bound = max(median(ours, busy), median(theirs, busy)) > result.TooBusy
+	g.Met = g.Met && !g.Bound
 	r.Goals = append(r.Goals, g)
 }
 
@@ -76,6 +80,16 @@ func (r *Report) of(system, load string) []measure.Sample {
 		}
 	}
 	return all
+}
+
+func busy(s measure.Sample) float64 { return s.Busy }
+
+func median(samples []measure.Sample, figure func(measure.Sample) float64) float64 {
+	var values []float64
+	for _, s := range samples {
+		values = append(values, figure(s))
+	}
+	return Median(values)
 }
 
 // Median returns the middle of values, which it sorts; of an even number, the mean of the two in the middle.
@@ -103,47 +117,50 @@ func (r *Report) Markdown(w io.Writer) error {
 
 func (r *Report) table(b *strings.Builder) {
 	who := map[string]bool{}
+	busiest := false
 	for _, s := range r.Samples {
 		for name := range s.CPU {
 			who[name] = true
 		}
+		busiest = busiest || s.Busy > 0
 	}
 	names := slices.Sorted(maps.Keys(who))
 	b.WriteString("\n\n| load | system | rounds | per second | p50 ms | p95 ms | p99 ms |")
 	for _, n := range names {
 		fmt.Fprintf(b, " %s CPU µs |", n)
 	}
-	b.WriteString("\n|---|---|--:|--:|--:|--:|--:|" + strings.Repeat("--:|", len(names)) + "\n")
+	columns := len(names)
+	if busiest {
+		b.WriteString(" generator's busiest worker |")
+		columns++
+	}
+	b.WriteString("\n|---|---|--:|--:|--:|--:|--:|" + strings.Repeat("--:|", columns) + "\n")
 	seen := map[[2]string]bool{}
 	for _, s := range r.Samples {
 		if key := [2]string{s.Load, s.System}; !seen[key] {
 			seen[key] = true
-			r.row(b, s, names)
+			r.row(b, s, names, busiest)
 		}
 	}
 }
 
 // row writes the medians over all rounds of first's system under its load.
-func (r *Report) row(b *strings.Builder, first measure.Sample, names []string) {
+func (r *Report) row(b *strings.Builder, first measure.Sample, names []string, busiest bool) {
 	all := r.of(first.System, first.Load)
-	median := func(figure func(measure.Sample) float64) float64 {
-		var values []float64
-		for _, s := range all {
-			values = append(values, figure(s))
-		}
-		return Median(values)
-	}
 	fmt.Fprintf(b, "| %s | %s | %d | %.0f | %.2f | %.2f | %.2f |", first.Load, first.System, len(all),
-		median(measure.Sample.Rate),
-		median(func(s measure.Sample) float64 { return s.P50 }),
-		median(func(s measure.Sample) float64 { return s.P95 }),
-		median(func(s measure.Sample) float64 { return s.P99 }))
+		median(all, measure.Sample.Rate),
+		median(all, func(s measure.Sample) float64 { return s.P50 }),
+		median(all, func(s measure.Sample) float64 { return s.P95 }),
+		median(all, func(s measure.Sample) float64 { return s.P99 }))
 	for _, n := range names {
 		if _, ok := first.CPU[n]; !ok {
 			b.WriteString(" |")
 			continue
 		}
-		fmt.Fprintf(b, " %.0f |", median(func(s measure.Sample) float64 { return s.CPU[n] }))
+		fmt.Fprintf(b, " %.0f |", median(all, func(s measure.Sample) float64 { return s.CPU[n] }))
+	}
+	if busiest {
+		fmt.Fprintf(b, " %.0f %% |", 100*median(all, busy))
 	}
 	b.WriteString("\n")
 }
@@ -161,7 +178,10 @@ func (r *Report) goals(b *strings.Builder) {
 				sign = "≤"
 			}
 			want, verdict = fmt.Sprintf("%s %.2f", sign, g.Want), "missed"
-			if g.Met {
+			switch {
+			case g.Bound:
+				verdict = "no verdict: the generator was the bottleneck"
+			case g.Met:
 				verdict = "met"
 			}
 		}

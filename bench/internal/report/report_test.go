@@ -48,3 +48,19 @@ func TestGoalsAreMediansOfRatios(t *testing.T) {
 		}
 	}
 }
+
+func TestNoVerdictWhereTheGeneratorHadNoRest(t *testing.T) {
+	for busy, want := range map[float64]string{0.5: "| 2.00 | met |", 0.97: "| 2.00 | no verdict"} {
+		r := &Report{}
+		r.Add(measure.Sample{System: "a", Load: "l", Ops: 200, Seconds: 1, Busy: 0.4})
+		r.Add(measure.Sample{System: "b", Load: "l", Ops: 100, Seconds: 1, Busy: busy})
+		r.Judge(Goal{Load: "l", System: "a", Peer: "b", Figure: "rate", Want: 1})
+		var b strings.Builder
+		if err := r.Markdown(&b); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(b.String(), want) || !strings.Contains(b.String(), "| 40 % |") {
+			t.Errorf("a peer whose generator was busy %v: no %q in\n%s", busy, want, b.String())
+		}
+	}
+}
