@@ -110,13 +110,23 @@ func Open(ctx context.Context, services []*qiong.Service, cfg *config.Config, o 
 	if h.bus == nil {
 		h.bus = bus.NewLocal()
 	}
+	h.clock.leapt = h.tellLeap
 	if o.Clock != nil {
-		h.clock.wall = func(time.Time) time.Time { return o.Clock() }
+		h.clock.wall, h.clock.wait = func(time.Time) time.Time { return o.Clock() }, 0
 	}
 	if err := h.open(ctx, cfg); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
 	return h, nil
+}
+
+// tellLeap says that the machine's clock was set ahead.
+func (h *House) tellLeap(ahead time.Duration, ok bool) {
+	words := "the machine's clock was set ahead, and is not followed until it has stayed there"
+	if ok {
+		words = "the machine's clock, which was set ahead, is followed"
+	}
+	h.telemetry.Log.Warn(words, "ahead", ahead, "for", leapWait)
 }
 
 func (h *House) open(ctx context.Context, cfg *config.Config) (err error) {

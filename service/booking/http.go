@@ -421,7 +421,7 @@ func (b *Booking) postPay(ctx context.Context, in *bookingID) (*payAnswer, error
 func (b *Booking) postCancel(ctx context.Context, in *struct {
 	ID   string `path:"id" grade:"L1" maxLength:"20"`
 	Body struct {
-		Reason string `json:"reason,omitempty" grade:"L1" maxLength:"100" doc:"原因，可不填 / may be left out"`
+		Reason string `json:"reason,omitempty" grade:"L1" maxLength:"80" doc:"原因，可不填 / may be left out"`
 	}
 }) (*bookingAnswer, error) {
 	p := httpapi.CallFrom(ctx).Principal

@@ -58,7 +58,7 @@ func (b *Booking) putQuotas(ctx context.Context, in *struct {
 func (b *Booking) postClose(ctx context.Context, in *struct {
 	Slot string `path:"slot" grade:"L1" maxLength:"64"`
 	Body struct {
-		Reason string `json:"reason" grade:"L1" minLength:"1" maxLength:"100" doc:"原因，会告知游客 / told to visitors"`
+		Reason string `json:"reason" grade:"L1" minLength:"1" maxLength:"80" doc:"原因，会告知游客 / told to visitors"`
 	}
 }) (*slotAnswer, error) {
 	running, slot, err := b.slot(in.Slot)

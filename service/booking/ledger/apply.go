@@ -183,6 +183,9 @@ func (s *State) move(slot *Slot, e *Event) error {
 	return nil
 }
 
+// maxStrikes is how many missed bookings of somebody at a spot are remembered: more than any rule asks for.
+const maxStrikes = 4096
+
 // strike remembers that the people of a booking did not come.
 func (s *State) strike(slot *Slot, e *Event) {
 	if slot.Rules.Strikes == 0 || int(e.N) >= slot.bookings.len() {
@@ -190,9 +193,11 @@ func (s *State) strike(slot *Slot, e *Event) {
 	}
 	b := slot.bookings.at(e.N)
 	for i := range uint32(b.people) {
-		p := slot.visitors.at(b.first + i).person
-		days := s.strikes[p]
-		days = slices.DeleteFunc(days, func(d int32) bool { return int64(slot.Day-d) > slot.Rules.Within })
+		p := visiting{slot.visitors.at(b.first + i).person, slot.Spot}
+		days := slices.DeleteFunc(s.strikes[p], func(d int32) bool { return int64(slot.Day-d) > slot.Rules.Within })
+		if len(days) == maxStrikes {
+			days = days[1:]
+		}
 		s.strikes[p] = append(days, slot.Day)
 	}
 }
@@ -204,7 +209,7 @@ func (s *State) pardon(slot *Slot, e *Event) {
 	}
 	b := slot.bookings.at(e.N)
 	for i := range uint32(b.people) {
-		p := slot.visitors.at(b.first + i).person
+		p := visiting{slot.visitors.at(b.first + i).person, slot.Spot}
 		days := s.strikes[p]
 		if at := slices.Index(days, slot.Day); at >= 0 {
 			days = slices.Delete(days, at, at+1)
@@ -215,10 +220,14 @@ func (s *State) pardon(slot *Slot, e *Event) {
 	}
 }
 
-// banned returns the day on which a person's ban ends; 0 where there is none.
-func (s *State) banned(p Person, r *Rules, today int32) int32 {
-	days := s.strikes[p]
-	if r.Strikes == 0 || len(days) < r.Strikes {
+// banned returns the day on which a person's ban at a slot's spot ends; 0 where there is none.
+func (s *State) banned(p Person, slot *Slot, today int32) int32 {
+	r := &slot.Rules
+	if r.Strikes == 0 {
+		return 0
+	}
+	days := s.strikes[visiting{p, slot.Spot}]
+	if len(days) < r.Strikes {
 		return 0
 	}
 	last := slices.Max(days)

@@ -95,10 +95,21 @@ func (s *State) check(now int64, r *Request) *errs.Error {
 	case slot.bookings.len() >= maxAttempts:
 		return ErrFull
 	}
+	if refused := fits("Idempotency-Key", r.Name); refused != nil {
+		return refused
+	}
 	for i := range r.Visitors {
 		if refused := s.allowed(now, r, i); refused != nil {
 			return refused
 		}
+	}
+	return nil
+}
+
+// fits refuses a text for which a record has no room.
+func fits(field, text string) *errs.Error {
+	if len(text) > MaxText {
+		return errs.Newf(errs.Invalid, "至多 %d 字节，一个汉字占 3 字节", "has at most %d bytes", MaxText).WithField(field)
 	}
 	return nil
 }
@@ -134,7 +145,7 @@ func (s *State) allowed(now int64, r *Request, i int) *errs.Error {
 	case rules.PerDay > 0 && onDay > rules.PerDay:
 		return limit(i, "每人每日限约 %d 个名额", "a person may have %d places on a day", rules.PerDay)
 	}
-	if end := s.banned(p, rules, dayOf(now)); end > 0 {
+	if end := s.banned(p, r.Slot, dayOf(now)); end > 0 {
 		date := beijing.Date(time.Unix(int64(end)*daySeconds, 0))
 		return errs.Newf(errs.Conflict, "因多次预约未到，%[1]s 起方可预约", "after missed bookings, booking is possible again from %[1]s", date).
 			WithCode("booking.banned").WithField(fmt.Sprintf("visitors[%d]", i))
@@ -203,6 +214,9 @@ func (s *State) Cancel(now int64, n Number, note string, force bool, chance uint
 	case !force && now >= (slot.Start-slot.Rules.Cutoff)*1000:
 		return View{}, ErrCutoff
 	}
+	if refused := fits("reason", note); refused != nil {
+		return View{}, refused
+	}
 	s.end(now, n, slot, b, Cancelled, note, chance, emit)
 	return s.view(n, slot, b), nil
 }
@@ -217,6 +231,9 @@ func (s *State) end(now int64, n Number, slot *Slot, b *booking, status Status, 
 		e.Until = now/1000 + r.ReturnMin + int64(chance%uint64(r.ReturnMax-r.ReturnMin+1))
 	}
 	s.commit(&e, emit)
+	if e.Until == 0 {
+		s.serve(now, slot, emit)
+	}
 }
 
 // wasMissed is the Amount of a Came event that undoes a miss.
@@ -240,6 +257,9 @@ func (s *State) Enter(now int64, n Number, count int, gate string, emit Emit) (V
 		return View{}, errs.New(errs.Invalid, "人数不对", "that is not how many may enter").WithField("count")
 	case int(b.entered)+count > int(b.places):
 		return View{}, ErrAllIn
+	}
+	if refused := fits("gate", gate); refused != nil {
+		return View{}, refused
 	}
 	e := Event{Kind: Came, At: now, Slot: n.Slot(), N: n.inSlot(), Status: Entered, Places: uint32(count), Note: gate}
 	if b.status == Missed {

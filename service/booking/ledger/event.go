@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"unicode/utf8"
 )
 
 // Kind is what an event tells.
@@ -139,7 +140,12 @@ type writer struct{ b []byte }
 func (w *writer) number(v uint64) { w.b = binary.AppendUvarint(w.b, v) }
 func (w *writer) signed(v int64)  { w.b = binary.AppendVarint(w.b, v) }
 
+// text writes what a record has room for. Commands refuse longer texts; none may make a record that nobody can read.
 func (w *writer) text(s string) {
+	for len(s) > MaxText {
+		_, size := utf8.DecodeLastRuneInString(s)
+		s = s[:len(s)-size]
+	}
 	w.b = append(w.b, byte(len(s)))
 	w.b = append(w.b, s...)
 }

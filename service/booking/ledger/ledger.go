@@ -229,9 +229,15 @@ type State struct {
 	byID    atomic.Pointer[map[string]*Slot]
 	days    map[int32]*people
 	keys    keys
-	strikes map[Person][]int32 // days on which bookings were missed
-	misses  uint64             // the last event that strikes have seen
+	strikes map[visiting][]int32 // days on which bookings were missed
+	misses  uint64               // the last event that strikes have seen
 	live    int
+}
+
+// visiting is a person at a spot.
+type visiting struct {
+	person Person
+	spot   string
 }
 
 // New returns the empty state of a shard.
@@ -239,7 +245,7 @@ func New(shard uint16) (*State, error) {
 	if shard >= 1<<shardBits {
 		return nil, fmt.Errorf("shard %d is not below %d", shard, 1<<shardBits)
 	}
-	s := &State{shard: shard, days: map[int32]*people{}, strikes: map[Person][]int32{}}
+	s := &State{shard: shard, days: map[int32]*people{}, strikes: map[visiting][]int32{}}
 	s.byID.Store(&map[string]*Slot{})
 	return s, nil
 }

@@ -401,7 +401,7 @@ func content(s *State) string {
 				p := slot.visitors.at(k.first + j).person
 				count := 0
 				s.visits(slot.Day, p, func(*Slot, *visitor) { count++ })
-				fmt.Fprint(&b, " ", p, count, s.strikes[p])
+				fmt.Fprint(&b, " ", p, count, s.strikes[visiting{p, slot.Spot}])
 			}
 		}
 		for _, w := range slot.waiting {

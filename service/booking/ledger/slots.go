@@ -18,7 +18,11 @@ func (s *State) Open(now int64, o *Opening, emit Emit) (*Slot, *errs.Error) {
 	if len(s.slots) >= 1<<slotBits {
 		return nil, ErrFull
 	}
-	s.commit(&Event{Kind: SlotOpened, At: now, Slot: uint32(len(s.slots)), Opened: o}, emit)
+	e := Event{Kind: SlotOpened, At: now, Slot: uint32(len(s.slots)), Opened: o}
+	if len(e.Append(nil)) > maxOpening {
+		return nil, errs.New(errs.Invalid, "票种的文字过长", "the texts of the products are too long").WithField("products")
+	}
+	s.commit(&e, emit)
 	return s.Slot(o.ID), nil
 }
 
@@ -71,6 +75,7 @@ func (s *State) SetQuotas(now int64, slot *Slot, q Quotas, emit Emit) *errs.Erro
 		}
 	}
 	s.commit(&Event{Kind: QuotaSet, At: now, Slot: slot.Index, Quotas: q}, emit)
+	s.serve(now, slot, emit)
 	return nil
 }
 
@@ -89,6 +94,9 @@ func (s *State) Close(now int64, slot *Slot, note string, emit Emit) *errs.Error
 		return nil
 	case slot.ended:
 		return ErrPast
+	}
+	if refused := fits("reason", note); refused != nil {
+		return refused
 	}
 	s.commit(&Event{Kind: SlotClosed, At: now, Slot: slot.Index, Note: note}, emit)
 	return nil
@@ -124,23 +132,32 @@ func (s *State) Sweep(now int64, slot *Slot, from uint32, most int, note string,
 	return 0
 }
 
-// Return puts what became free back on sale, once its moment has come, and gives it first to those who wait.
+// Return puts what became free back on sale, once its moment has come. Whatever is free goes first to those who wait.
 func (s *State) Return(now int64, slot *Slot, emit Emit) {
-	if s.slots[slot.Index] != slot || slot.back == 0 || now < slot.back*1000 {
+	if s.slots[slot.Index] != slot {
 		return
 	}
-	s.commit(&Event{Kind: Returned, At: now, Slot: slot.Index, Quotas: slot.pending}, emit)
+	if slot.back > 0 && now >= slot.back*1000 {
+		s.commit(&Event{Kind: Returned, At: now, Slot: slot.Index, Quotas: slot.pending}, emit)
+	}
 	s.serve(now, slot, emit)
 }
 
+// serving is how many of those who wait are served at once; the next Return goes on.
+const serving = 200
+
 // serve gives free places to those who wait, in their order; whoever wants more than there is keeps waiting.
 func (s *State) serve(now int64, slot *Slot, emit Emit) {
-	for i := range slot.waiting {
+	if slot.Closed() || slot.ended {
+		return
+	}
+	for i, most := 0, serving; i < len(slot.waiting) && most > 0; i++ {
 		w := &slot.waiting[i]
-		r := w.request(slot)
-		if w.gone || slot.Left(r.Channel) < r.Places {
+		if w.gone || slot.Left(w.event.Channel) < int(w.event.Places) {
 			continue
 		}
+		most--
+		r := w.request(slot)
 		if refused := s.check(now, r); refused != nil {
 			s.commit(&Event{Kind: Unqueued, At: now, Slot: slot.Index, N: uint32(i), Owner: r.Owner, Note: refused.Code}, emit)
 			continue

@@ -12,7 +12,7 @@ import (
 // them, but for missed bookings, which the head has. So a slot at a time is written, and bookings go on in between.
 
 const (
-	snapshotVersion = 1
+	snapshotVersion = 2 // 1 had missed bookings without their spots: they are not read
 	maxPart         = 1 << 31
 )
 
@@ -25,7 +25,8 @@ func (s *State) AppendHead(b []byte, sequence uint64) (head []byte, slots int) {
 	w.number(uint64(len(s.slots)))
 	w.number(uint64(len(s.strikes)))
 	for p, days := range s.strikes {
-		w.b = append(w.b, p[:]...)
+		w.b = append(w.b, p.person[:]...)
+		w.text(p.spot)
 		w.number(uint64(len(days)))
 		for _, d := range days {
 			w.signed(int64(d))
@@ -92,8 +93,9 @@ func (s *State) ReadSnapshot(next func() ([]byte, error)) (sequence uint64, err 
 		return 0, fmt.Errorf("snapshot: head: %w", err)
 	}
 	r := reader{b: head, whole: len(head)}
-	if v := r.number(1 << 32); r.err == nil && v != snapshotVersion {
-		return 0, fmt.Errorf("snapshot of version %d, of which this program knows nothing", v)
+	version := r.number(1 << 32)
+	if r.err == nil && (version < 1 || version > snapshotVersion) {
+		return 0, fmt.Errorf("snapshot of version %d, of which this program knows nothing", version)
 	}
 	if shard := r.number(1 << shardBits); r.err == nil && shard != uint64(s.shard) {
 		return 0, fmt.Errorf("snapshot of shard %d, not %d", shard, s.shard)
@@ -102,16 +104,21 @@ func (s *State) ReadSnapshot(next func() ([]byte, error)) (sequence uint64, err 
 	s.misses = sequence
 	slots := r.length(1 << slotBits)
 	for range r.length(1 << 32) {
-		var p Person
-		copy(p[:], r.bytes(len(p)))
-		days := make([]int32, r.length(1<<10))
+		var p visiting
+		copy(p.person[:], r.bytes(len(p.person)))
+		if version > 1 {
+			p.spot = r.text()
+		}
+		days := make([]int32, r.length(len(r.b)))
 		for i := range days {
 			days[i] = int32(r.signed())
 		}
 		if r.err != nil {
 			break
 		}
-		s.strikes[p] = days
+		if version > 1 {
+			s.strikes[p] = days
+		}
 	}
 	if r.err != nil || len(r.b) > 0 {
 		return 0, fmt.Errorf("snapshot: head: %w", r.ended())
