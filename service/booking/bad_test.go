@@ -5,10 +5,14 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/qiongdev/qiong/kit/auth"
+	"github.com/qiongdev/qiong/kit/beijing"
 	"github.com/qiongdev/qiong/kit/client"
+	"github.com/qiongdev/qiong/kit/errs"
 	"github.com/qiongdev/qiong/kit/label"
+	"github.com/qiongdev/qiong/service/booking"
 )
 
 // museum asks for no names.
@@ -130,9 +134,10 @@ func TestWithoutNames(t *testing.T) {
 	}
 }
 
-// A hold that nobody pays runs out, its places return, and a payment that comes after it goes back.
+// A hold that nobody pays runs out, its places return, and a payment that comes after it goes back, however badly the
+// provider works.
 func TestAHoldRunsOut(t *testing.T) {
-	h := start(t, "", "", strings.Replace(bay, "hold: 15m", "hold: 2s", 1), nil)
+	h := start(t, "", "", strings.Replace(bay, "hold: 15m", "hold: 2s", 1), map[string]string{"booking.faults": "0.2"})
 	slot := slots(t, h)[0].ID
 	c := h.As("visitor", auth.Applicant)
 	made, err := reserve(c, "hold-key-1", map[string]any{"slot": slot, "product": "boat", "visitors": []any{someone(5)}})
@@ -140,31 +145,93 @@ func TestAHoldRunsOut(t *testing.T) {
 		t.Fatalf("%+v, %v", made, err)
 	}
 	var paying struct{ Cashier string }
-	if err := c.Do(t.Context(), client.Request{Method: "POST", Path: "/api/booking/bookings/" + made.ID + "/pay"}, &paying); err != nil {
-		t.Fatal(err)
-	}
+	eventually(t, "a cashier", func() bool {
+		return c.Do(t.Context(), client.Request{Method: "POST", Path: "/api/booking/bookings/" + made.ID + "/pay"}, &paying) == nil && paying.Cashier != ""
+	})
 	eventually(t, "expired", func() bool {
 		var v struct{ State string }
 		get(t, c, "/api/booking/bookings/"+made.ID, &v)
 		return v.State == "expired"
 	})
-	resp, err := http.Post(h.URL+strings.TrimPrefix(paying.Cashier, h.URL), "application/x-www-form-urlencoded", strings.NewReader(""))
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp.Body.Close()
-	if resp.StatusCode < 400 { // the cashier may still have taken it: then it goes back
-		eventually(t, "paid back", func() bool {
-			var v struct{ Payment struct{ Paid, Back int64 } }
-			get(t, c, "/api/booking/bookings/"+made.ID, &v)
-			return v.Payment.Paid > 0 && v.Payment.Back == v.Payment.Paid
-		})
-	}
+	pay(t, h, paying.Cashier)
+	eventually(t, "paid back", func() bool {
+		var v booking.BookingView
+		get(t, c, "/api/booking/bookings/"+made.ID, &v)
+		return v.Payment != nil && v.Payment.Paid > 0 && v.Payment.Back == v.Payment.Paid && v.Status == "expired"
+	})
 	if err := c.Do(t.Context(), client.Request{Method: "POST", Path: "/api/booking/bookings/" + made.ID + "/pay"}, nil); code(err) != "booking.lapsed" {
 		t.Errorf("paying what has expired: %v", err)
 	}
 	again, err := reserve(c, "hold-key-2", map[string]any{"slot": slot, "product": "entry", "visitors": []any{someone(5)}})
 	if err != nil || again.ID == made.ID {
 		t.Errorf("after it has expired: %+v, %v", again, err)
+	}
+}
+
+// Many at once are for those who book for others: nobody goes round the waiting room, or the limits of one identity.
+func TestABatchIsForAgencies(t *testing.T) {
+	h := start(t, "", "", bay, nil)
+	slot := slots(t, h)[0].ID
+	body := map[string]any{"items": []any{
+		map[string]any{"key": "batch-key-1", "slot": slot, "channel": "agency", "visitors": []any{someone(1)}},
+		map[string]any{"key": "batch-key-2", "slot": slot, "channel": "elderly", "visitors": []any{map[string]any{"kind": "passport", "number": "AB12345"}}},
+	}}
+	var out struct {
+		Results []struct{ ID, Code, Field string }
+	}
+	request := client.Request{Method: "POST", Path: "/api/booking/reserve/batch", Body: body}
+	if err := h.As("visitor", auth.Applicant).Do(t.Context(), request, &out); !errs.Is(err, errs.Forbidden) {
+		t.Errorf("a visitor: %v", err)
+	}
+	if err := h.As("agency", auth.Agency).Do(t.Context(), request, &out); err != nil {
+		t.Fatal(err)
+	}
+	if len(out.Results) != 2 || out.Results[0].ID == "" {
+		t.Errorf("%+v", out.Results)
+	}
+	if out.Results[1].Code != "booking.elderly" { // a passport says nothing of its holder's age that could be checked
+		t.Errorf("the channel for the elderly with any passport: %+v", out.Results[1])
+	}
+}
+
+// Whatever operators change, a slot keeps places for those who cannot book online; and reasons fit into the log.
+func TestWhatOperatorsMayNot(t *testing.T) {
+	h := start(t, "", "", bay, nil)
+	eventually(t, "all slots", func() bool { return len(slots(t, h)) > 20 })
+	slot, op := slots(t, h)[20].ID, h.As("operator", auth.Operator)
+	begin := beijing.At(time.Now().AddDate(0, 0, 40).Truncate(time.Hour).Add(13 * time.Minute))
+	end := begin + beijing.Time(time.Hour.Milliseconds())
+	for name, c := range map[string]struct {
+		method, path string
+		body         map[string]any
+		want         string
+	}{
+		"a slot without a window":   {"POST", "/slots", map[string]any{"spot": "bay", "start": begin, "end": end, "quotas": map[string]int{"online": 500}}, "booking.staffed"},
+		"a slot of odd seconds":     {"POST", "/slots", map[string]any{"spot": "bay", "start": begin + 1000, "end": end, "quotas": map[string]int{"window": 1, "walk-in": 1}}, "start"},
+		"the window's places taken": {"PUT", "/slots/" + slot + "/quotas", map[string]any{"quotas": map[string]int{"window": 0}}, "booking.staffed"},
+		"a reason of 81 characters": {"POST", "/slots/" + slot + "/close", map[string]any{"reason": strings.Repeat("风", 81)}, "reason"},
+		"one of 80 rare characters": {"POST", "/slots/" + slot + "/close", map[string]any{"reason": strings.Repeat("𱁬", 80)}, "reason"},
+	} {
+		err := op.Do(t.Context(), client.Request{Method: c.method, Path: "/api/booking" + c.path, Body: c.body}, nil)
+		if e := errs.As(err); err == nil || e.Code != c.want && !strings.Contains(e.Field+" "+err.Error(), c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	visitor := h.As("visitor", auth.Applicant)
+	made, err := reserve(visitor, "reason-key-1", map[string]any{"slot": slot, "visitors": []any{someone(9)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel := func(reason string) error {
+		return visitor.Do(t.Context(), client.Request{Method: "POST", Path: "/api/booking/bookings/" + made.ID + "/cancel", Body: map[string]any{"reason": reason}}, nil)
+	}
+	if err := cancel(strings.Repeat("𱁬", 80)); err == nil {
+		t.Error("a reason for which the log has no room was taken")
+	}
+	if err := cancel(strings.Repeat("病", 80)); err != nil {
+		t.Error(err)
+	}
+	if _, err := reserve(visitor, "reason-key-2", map[string]any{"slot": slot, "visitors": []any{someone(9)}}); err != nil {
+		t.Errorf("after it: %v", err)
 	}
 }

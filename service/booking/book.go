@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -42,19 +43,25 @@ var events = []qiong.Event{
 	{Type: EventClosed, Version: 1, Grade: "L1", Act: true, Doc: lang.T("时段关闭", "a slot was closed")},
 }
 
-// Service is booking in a house.
-var Service = &qiong.Service{
-	Name:         "booking",
-	Doc:          lang.T("景区分时预约：开抢不超售，回执可核验", "bookings of scenic spots: a rush that never oversells, with receipts"),
-	Needs:        qiong.DB | qiong.Keys,
-	Tables:       sqldb.Files(tables),
-	Config:       &Defaults,
-	ConfigSource: configSource,
-	Events:       events,
-	Commands:     commands,
-	New: func(ctx context.Context, h *qiong.Host, cfg any) (qiong.Runner, error) {
-		return open(ctx, h, *cfg.(*Config))
-	},
+// Service is booking in a house, paid for in the sandbox.
+var Service = NewService(nil)
+
+// NewService returns booking in a house of a program that brings payment providers, by the names that booking.payment
+// gives them. Each is made once its house is.
+func NewService(providers map[string]Provide) *qiong.Service {
+	return &qiong.Service{
+		Name:         "booking",
+		Doc:          lang.T("景区分时预约：开抢不超售，回执可核验", "bookings of scenic spots: a rush that never oversells, with receipts"),
+		Needs:        qiong.DB | qiong.Keys,
+		Tables:       sqldb.Files(tables),
+		Config:       &Defaults,
+		ConfigSource: configSource,
+		Events:       events,
+		Commands:     commands,
+		New: func(ctx context.Context, h *qiong.Host, cfg any) (qiong.Runner, error) {
+			return open(ctx, h, *cfg.(*Config), providers)
+		},
+	}
 }
 
 // Booking is the service.
@@ -72,15 +79,16 @@ type Booking struct {
 	seats    []*seat
 	pace     pace
 	networks networks
+	batches  atomic.Int32 // that are under way
 	lobbies  lobbies
 	gates    gates
 	pair     *pair // nil where this server has the bookings alone
 
-	sandbox  *sandbox.Sandbox
+	sandbox  *sandbox.Sandbox // nil where another provider is paid
 	payments func() *payment.Book
 }
 
-func open(ctx context.Context, h *qiong.Host, cfg Config) (*Booking, error) {
+func open(ctx context.Context, h *qiong.Host, cfg Config, providers map[string]Provide) (*Booking, error) {
 	b := &Booking{host: h, cfg: cfg, store: store{db: h.DB, ids: &sync.Map{}}, spots: map[string]*Spot{}}
 	spots, err := LoadSpots(cfg.Spots)
 	if err != nil {
@@ -108,10 +116,13 @@ func open(ctx context.Context, h *qiong.Host, cfg Config) (*Booking, error) {
 	if err := b.fixShards(ctx); err != nil {
 		return nil, err
 	}
-	for _, step := range []func() error{b.openLobbies, b.openPayments, b.gateRoutes, b.measure, b.openPair} {
+	for _, step := range []func() error{b.openLobbies, b.gateRoutes, b.measure, b.openPair} {
 		if err := step(); err != nil {
 			return nil, err
 		}
+	}
+	if err := b.openPayments(providers); err != nil {
+		return nil, err
 	}
 	b.pace.limit = cfg.Attempts
 	h.Every("calendar", calendarEvery, b.openSlots)
@@ -140,7 +151,9 @@ func (b *Booking) fixShards(ctx context.Context) error {
 // Run implements qiong.Runner.
 func (b *Booking) Run(ctx context.Context) (err error) {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return b.sandbox.Run(ctx) })
+	if b.sandbox != nil {
+		g.Go(func() error { return b.sandbox.Run(ctx) })
+	}
 	if b.pair != nil {
 		g.Go(func() error { return b.pair.run(ctx) })
 		return g.Wait()

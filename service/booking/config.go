@@ -27,8 +27,10 @@ type Config struct {
 	Erase time.Duration `koanf:"erase" zh:"游览结束后，加密的证件信息保留多久即清除。"`
 	// People that may wait for one sale.
 	Room int `koanf:"room" zh:"一场开售的等候室人数上限。"`
-	// Where bookings are paid. "sandbox" is a stand-in in this house, and takes no money.
-	Payment string `koanf:"payment" zh:"支付渠道。sandbox 为本程序自带的模拟渠道，不收取任何款项。"`
+	// Where bookings are paid. "sandbox" is a stand-in in this house, and takes no money; others come with a program of one's own.
+	Payment string `koanf:"payment" zh:"支付渠道。sandbox 为本程序自带的模拟渠道，不收取任何款项；其他渠道由自己的程序接入。"`
+	// Share, from 0 to 1, of what the sandbox reports late, twice or never, or fails at: to see how all else copes.
+	Faults float64 `koanf:"faults" zh:"模拟渠道出错的比例（0 至 1）：回调迟到、重复、丢失，或请求失败。用以检验各方如何应对。"`
 	// Name of this server among those that share the bookings. Empty: it has them alone.
 	Name string `koanf:"name" zh:"本机在共担预约的各服务器中的名称。留空表示由本机独自承担。"`
 	// The other servers with these bookings, as NAME=URL; see doc/booking-pair.en.md. This one may stand among them.
@@ -38,7 +40,7 @@ type Config struct {
 }
 
 // Defaults is the configuration nobody changed.
-var Defaults = Config{Shards: 1, Intake: 4096, Attempts: 30, Erase: 72 * time.Hour, Room: 1_000_000, Payment: "sandbox"}
+var Defaults = Config{Shards: 1, Intake: 4096, Attempts: 30, Erase: 72 * time.Hour, Room: 1_000_000, Payment: sandboxed}
 
 // Validate implements the check that package config calls.
 func (c *Config) Validate() error {
@@ -53,8 +55,8 @@ func (c *Config) Validate() error {
 		return errs.New(errs.Invalid, "应为正整数", "must be a positive number").WithField("booking.room")
 	case c.Erase < 0:
 		return errs.New(errs.Invalid, "不得为负", "must not be negative").WithField("booking.erase")
-	case c.Payment != "sandbox":
-		return errs.New(errs.Invalid, "只有 sandbox；其他渠道由自己的程序接入", "there is only sandbox; a program of your own brings others").WithField("booking.payment")
+	case !(c.Faults >= 0 && c.Faults <= 1):
+		return errs.New(errs.Invalid, "应为 0 至 1", "must be 0 to 1").WithField("booking.faults")
 	case c.Name == "" && len(c.Peers)+len(c.Voters) > 0:
 		return errs.New(errs.Invalid, "与他机共担时须命名本机", "with other servers this one needs a name").WithField("booking.name")
 	case c.Name != "" && len(c.Voters) < 3:

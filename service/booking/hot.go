@@ -1,6 +1,7 @@
 package booking
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -44,8 +45,9 @@ const (
 	minKey, maxKey = 8, 64
 	maxReserve     = 64 << 10
 	maxReserves    = 8 << 20
-	// maxItems is how many bookings a batch has at most.
-	maxItems = 4096
+	// maxItems is how many bookings a batch has at most, and maxBatches how many batches are read and decided at a time.
+	maxItems   = 4096
+	maxBatches = 64
 )
 
 var errKey = errs.New(errs.Invalid, "幂等键应为 8 至 64 个字母、数字、下划线或连字符，且只出现一次",
@@ -85,7 +87,7 @@ func (b *Booking) request(r *ledger.Request, in *Reservation, body []byte, key s
 		if places < 1 || places > slot.Rules.Party {
 			return errs.Newf(errs.Invalid, "须有 1 至 %d 名游客", "there must be 1 to %d visitors", slot.Rules.Party).WithField("visitors").WithCode("booking.quantity")
 		}
-		if err := spot.admit(channel, in.Visitors, time.Unix(slot.Start, 0).In(beijing.Zone)); err != nil {
+		if err := spot.admit(channel, p.Is(auth.Official), in.Visitors, time.Unix(slot.Start, 0).In(beijing.Zone)); err != nil {
 			return err
 		}
 		visitors = b.persons(visitors, in.Visitors, slot)
@@ -155,27 +157,39 @@ func (b *Booking) reserve(w http.ResponseWriter, r *http.Request, p *auth.Princi
 		ask.Release()
 		return err
 	}
-	if err := b.mayEnter(slot, in.Admission, p, ask.Request(0)); err != nil {
-		ask.Release()
+	result, err := b.one(r.Context(), running, ask, slot, in, p, r.RemoteAddr)
+	if err != nil {
 		return err
+	}
+	return b.answer(w, &result, body.data[:0])
+}
+
+// one carries out an ask for one booking, past the waiting room and the limits of a network. It releases the ask.
+func (b *Booking) one(ctx context.Context, running *shard.Shard, ask shard.Ask, slot *ledger.Slot, in *Reservation, p *auth.Principal, remote string) (shard.Result, error) {
+	entry, err := b.mayEnter(slot, in.Admission, p, ask.Request(0))
+	if err != nil {
+		ask.Release()
+		return shard.Result{}, err
 	}
 	waiting, size := running.Waiting()
-	place, err := b.networks.enter(r.RemoteAddr, waiting, size)
+	place, err := b.networks.enter(remote, waiting, size)
 	if err != nil {
+		entry.drop()
 		ask.Release()
-		return err
+		return shard.Result{}, err
 	}
-	err = running.Book(r.Context(), ask)
+	err = running.Book(ctx, ask)
 	place.leave()
 	if err != nil {
-		return err // the ask may still be on its way
+		return shard.Result{}, err // the ask may still be on its way, and with it the claim
 	}
 	result := *ask.Result(0)
 	ask.Release()
 	if result.Refused != nil {
-		return result.Refused
+		entry.drop()
+		return result, result.Refused
 	}
-	return b.answer(w, &result, body.data[:0])
+	return result, nil
 }
 
 // answer writes a booking that was made. The text is put into room, where it is large enough.
@@ -220,6 +234,11 @@ type Item struct {
 
 // reserveMany books many at once: they are decided together, each by itself, and answered in their order.
 func (b *Booking) reserveMany(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
+	if b.batches.Add(1) > maxBatches {
+		b.batches.Add(-1)
+		return shard.ErrTurned
+	}
+	defer b.batches.Add(-1)
 	body, err := readBody(r, maxReserves)
 	if err != nil {
 		return err
@@ -237,8 +256,9 @@ func (b *Booking) reserveMany(w http.ResponseWriter, r *http.Request, p *auth.Pr
 	results := make([]manyResult, len(in.Items))
 	byShard := map[*shard.Shard][]int{}
 	requests := make([]ledger.Request, len(in.Items))
+	entries := make([]claim, len(in.Items))
 	for i, data := range in.Items {
-		running, err := b.item(&requests[i], data, p)
+		running, err := b.item(&requests[i], &entries[i], data, p)
 		if err != nil {
 			results[i].refused = errs.As(err)
 			continue
@@ -254,7 +274,9 @@ func (b *Booking) reserveMany(w http.ResponseWriter, r *http.Request, p *auth.Pr
 			return err
 		}
 		for j, i := range places {
-			results[i].Result = *ask.Result(j)
+			if results[i].Result = *ask.Result(j); results[i].Refused != nil {
+				entries[i].drop()
+			}
 		}
 		ask.Release()
 	}
@@ -269,7 +291,7 @@ type manyResult struct {
 }
 
 // item reads one of many.
-func (b *Booking) item(r *ledger.Request, data []byte, p *auth.Principal) (*shard.Shard, error) {
+func (b *Booking) item(r *ledger.Request, entry *claim, data []byte, p *auth.Principal) (*shard.Shard, error) {
 	var in Item
 	if err := in.decode(data); err != nil {
 		return nil, err
@@ -284,7 +306,8 @@ func (b *Booking) item(r *ledger.Request, data []byte, p *auth.Principal) (*shar
 	if err := b.request(r, &in.Reservation, data, in.Key, p, slot); err != nil {
 		return nil, err
 	}
-	return running, b.mayEnter(slot, in.Admission, p, r)
+	*entry, err = b.mayEnter(slot, in.Admission, p, r)
+	return running, err
 }
 
 func appendMany(out []byte, results []manyResult) []byte {

@@ -48,7 +48,7 @@ func (b *Booking) routes() {
 			o.MaxBody, o.Accepts, o.Takes, o.Answers = maxReserve, []string{"application/json"}, typeOf[Reservation](), typeOf[Answer]()
 			o.Idempotent, o.KeyNeeded = true, true
 		}), b.reserve, ledger.ErrSoldOut, ledger.ErrClosed, ledger.ErrPast, ledger.ErrNoSlot, ledger.ErrKeyReused, shard.ErrTurned, errRoom, errPace)
-	httpapi.HandleHot(api, op("POST", "/reserve/batch", "reserve-batch", "批量预约，各自成败", "Book many, each by itself", gives(label.L1, "application/json"),
+	httpapi.HandleHot(api, op("POST", "/reserve/batch", "reserve-batch", "批量预约，各自成败", "Book many, each by itself", roles(auth.Agency, auth.Official), gives(label.L1, "application/json"),
 		func(o *httpapi.Operation) {
 			o.MaxBody, o.Accepts, o.Takes = maxReserves, []string{"application/json"}, typeOf[Reservations]()
 		}), b.reserveMany)

@@ -39,13 +39,7 @@ func (b *Booking) putQuotas(ctx context.Context, in *struct {
 		change[c] = n
 	}
 	var refused *errs.Error
-	err = running.Do(ctx, func(now int64, s *ledger.State, emit ledger.Emit) {
-		q := slot.Quotas()
-		for c, n := range change {
-			q[c] = n
-		}
-		refused = s.SetQuotas(now, slot, q, emit)
-	})
+	err = running.Do(ctx, func(now int64, s *ledger.State, emit ledger.Emit) { refused = setQuotas(now, s, slot, change, emit) })
 	if err == nil && refused != nil {
 		err = refused
 	}
@@ -91,6 +85,11 @@ func (b *Booking) postSlot(ctx context.Context, in *struct {
 		return nil, errs.New(errs.NotFound, "没有此景区", "there is no such spot").WithField("spot")
 	}
 	start, end := time.UnixMilli(int64(in.Body.Start)).In(beijing.Zone), time.UnixMilli(int64(in.Body.End))
+	for field, t := range map[string]time.Time{"start": start, "end": end} {
+		if !t.Truncate(time.Minute).Equal(t) {
+			return nil, errs.New(errs.Invalid, "应为整分钟", "must be a whole minute").WithField(field)
+		}
+	}
 	o := &ledger.Opening{ID: fmt.Sprintf("%s-%s", spot.Name, start.Format("20060102-1504")), Spot: spot.Name, Day: ledger.DayOf(start.Unix()), Start: start.Unix(), End: end.Unix(),
 		Opens: b.host.Now().Unix(), Rules: spot.rules()}
 	if in.Body.Opens != nil {
@@ -102,6 +101,9 @@ func (b *Booking) postSlot(ctx context.Context, in *struct {
 			return nil, errs.New(errs.Invalid, "没有此渠道", "there is no such channel").WithField("quotas")
 		}
 		o.Quotas[c] = n
+	}
+	if !staffed(o.Quotas) {
+		return nil, errStaffed
 	}
 	running, err := b.seatOf(spot.Name).shard()
 	if err != nil {

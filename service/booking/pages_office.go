@@ -200,11 +200,7 @@ func (f *front) quotasPost(w http.ResponseWriter, r *http.Request, _ pages.Page,
 		}
 	}
 	return f.change(w, r, func(now int64, s *ledger.State, slot *ledger.Slot, emit ledger.Emit) *errs.Error {
-		q := slot.Quotas()
-		for c, n := range change {
-			q[c] = n
-		}
-		return s.SetQuotas(now, slot, q, emit)
+		return setQuotas(now, s, slot, change, emit)
 	})
 }
 

@@ -13,7 +13,7 @@ import (
 )
 
 // book does for a form what reserve does for a program.
-func (b *Booking) book(ctx context.Context, who *auth.Principal, key string, in *Reservation) (v ledger.View, err error) {
+func (b *Booking) book(ctx context.Context, who *auth.Principal, remote, key string, in *Reservation) (v ledger.View, err error) {
 	running, slot, err := b.slot(in.Slot)
 	if err != nil {
 		return v, err
@@ -22,23 +22,12 @@ func (b *Booking) book(ctx context.Context, who *auth.Principal, key string, in 
 		return v, errPace
 	}
 	ask := shard.NewAsk(1)
-	err = b.formRequest(ask.Request(0), in, key, who, slot)
-	if err == nil {
-		err = b.mayEnter(slot, in.Admission, who, ask.Request(0))
-	}
-	if err != nil {
+	if err := b.formRequest(ask.Request(0), in, key, who, slot); err != nil {
 		ask.Release()
 		return v, err
 	}
-	if err := running.Book(ctx, ask); err != nil {
-		return v, err // the ask may still be on its way
-	}
-	result := *ask.Result(0)
-	ask.Release()
-	if result.Refused != nil {
-		return v, result.Refused
-	}
-	return result.View, nil
+	result, err := b.one(ctx, running, ask, slot, in, who, remote)
+	return result.View, err
 }
 
 // formRequest is request for what came as a form. An admission is not part of what a key stands for: it is new each time

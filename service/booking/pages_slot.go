@@ -213,7 +213,7 @@ func (f *front) slotPost(w http.ResponseWriter, r *http.Request, p pages.Page, w
 		}
 	default:
 		var v ledger.View
-		if v, err = f.b.book(r.Context(), who, key, in); err == nil {
+		if v, err = f.b.book(r.Context(), who, r.RemoteAddr, key, in); err == nil {
 			http.Redirect(w, r, "/booking/bookings/"+v.Number.String(), http.StatusSeeOther)
 			return nil
 		}

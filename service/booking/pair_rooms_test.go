@@ -45,7 +45,7 @@ func TestPairKeepsWaitingRooms(t *testing.T) {
 	begin := time.Now().AddDate(0, 0, 40).Truncate(time.Hour)
 	var slot booking.SlotView
 	if err := c.office[leader].Do(t.Context(), client.Request{Method: "POST", Path: "/api/booking/slots", Body: map[string]any{"spot": "bay", "start": beijing.At(begin.Add(13 * time.Minute)),
-		"end": beijing.At(begin.Add(2 * time.Hour)), "opens": beijing.At(time.Now().Add(time.Hour)), "quotas": map[string]int{"online": 50}}}, &slot); err != nil {
+		"end": beijing.At(begin.Add(2 * time.Hour)), "opens": beijing.At(time.Now().Add(time.Hour)), "quotas": map[string]int{"online": 50, "window": 1, "walk-in": 1}}}, &slot); err != nil {
 		t.Fatal(err)
 	}
 	sale := "/api/booking/sales/" + slot.Sale

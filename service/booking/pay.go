@@ -5,11 +5,17 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
+	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
+	"github.com/qiongdev/qiong"
 	"github.com/qiongdev/qiong/kit/agency"
 	"github.com/qiongdev/qiong/kit/errs"
 	"github.com/qiongdev/qiong/kit/gm"
@@ -22,27 +28,68 @@ import (
 
 const cashPath = base + "/cash"
 
-// openPayments makes the port to the provider. The sandbox collects play money within this house.
-func (b *Booking) openPayments() error {
-	ours, err := b.host.Keys.Signer("booking.payments")
+// sandboxed is the provider that comes with the program: it collects play money within this house.
+const sandboxed = "sandbox"
+
+// Provide makes a payment provider for a house.
+type Provide func(*qiong.Host) (payment.Provider, error)
+
+// openPayments makes the port to the provider.
+func (b *Booking) openPayments(providers map[string]Provide) error {
+	provider := b.openSandbox
+	if name := b.cfg.Payment; name != sandboxed {
+		open := providers[name]
+		if open == nil {
+			return errs.New(errs.Invalid, "本程序没有此支付渠道", "this program has no such provider").WithField("booking.payment").
+				WithHint("可用："+strings.Join(names(providers), "、"), "there are: "+strings.Join(names(providers), ", "))
+		}
+		made, err := open(b.host)
+		if err != nil {
+			return err
+		}
+		provider = func() (func() payment.Provider, error) { return func() payment.Provider { return made }, nil }
+	}
+	open, err := provider()
 	if err != nil {
 		return err
+	}
+	b.payments = sync.OnceValue(func() *payment.Book { // the house's own address is known only once it listens
+		return &payment.Book{Store: payments{b.host.DB}, Bookings: b, Now: b.host.Now, Log: b.host.Log, Callback: b.host.URL() + base + "/payments/callback", Provider: open()}
+	})
+	return nil
+}
+
+func names(providers map[string]Provide) []string {
+	return append(slices.Sorted(maps.Keys(providers)), sandboxed)
+}
+
+// openSandbox makes the sandbox, and what makes its client.
+func (b *Booking) openSandbox() (client func() payment.Provider, err error) {
+	ours, err := b.host.Keys.Signer("booking.payments")
+	if err != nil {
+		return nil, err
 	}
 	theirs, err := b.host.Keys.Signer("booking.sandbox")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	client := agency.NewHTTP(16)
-	if b.sandbox, err = sandbox.New(sandbox.Config{Base: cashPath, Signer: theirs, KeyOf: only(ours.PublicKey()), HTTP: client, Now: b.host.Now, Log: b.host.Log}); err != nil {
-		return err
+	caller := agency.NewHTTP(16)
+	if b.sandbox, err = sandbox.New(sandbox.Config{Base: cashPath, Signer: theirs, KeyOf: only(ours.PublicKey()), HTTP: caller, Now: b.host.Now, Log: b.host.Log,
+		Faults: faults(b.cfg.Faults)}); err != nil {
+		return nil, err
 	}
 	b.host.Mux.Handle(cashPath+"/", http.StripPrefix(cashPath, b.sandbox.Handler()))
-	b.payments = sync.OnceValue(func() *payment.Book { // the house's own address is known only once it listens
-		url := b.host.URL()
-		return &payment.Book{Store: payments{b.host.DB}, Bookings: b, Now: b.host.Now, Log: b.host.Log, Callback: url + base + "/payments/callback",
-			Provider: &sandbox.Client{Base: url + cashPath, HTTP: client, Signer: ours, KeyOf: only(theirs.PublicKey()), Now: b.host.Now}}
-	})
-	return nil
+	return func() payment.Provider {
+		return &sandbox.Client{Base: b.host.URL() + cashPath, HTTP: caller, Signer: ours, KeyOf: only(theirs.PublicKey()), Now: b.host.Now}
+	}, nil
+}
+
+// faults are those of a sandbox that fails for a share of what it does.
+func faults(share float64) sandbox.Faults {
+	if share == 0 {
+		return sandbox.Faults{}
+	}
+	return sandbox.Faults{Seed: rand.Uint64(), Delay: 5 * time.Second, Lose: share, Twice: share, Refuse: 1, Error: share, Late: time.Minute}
 }
 
 // only knows one key.
@@ -59,8 +106,18 @@ func only(pub *gm.PublicKey) func(string) (*gm.PublicKey, error) {
 // settleEvery is how often payments are looked after.
 const settleEvery = time.Second
 
-// collect looks after payments until ctx ends.
+// collect looks after payments and refunds until ctx ends.
 func (b *Booking) collect(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		return b.settle(ctx, "payments", func() error { _, err := b.payments().Work(ctx); return err })
+	})
+	stuck := map[int64]time.Time{}
+	g.Go(func() error { return b.settle(ctx, "refunds", func() error { return b.giveBack(ctx, stuck) }) })
+	return g.Wait()
+}
+
+func (b *Booking) settle(ctx context.Context, what string, work func() error) error {
 	ticker := time.NewTicker(settleEvery)
 	defer ticker.Stop()
 	for {
@@ -69,33 +126,10 @@ func (b *Booking) collect(ctx context.Context) error {
 			return nil
 		case <-ticker.C:
 		}
-		if _, err := b.payments().Work(ctx); err != nil && ctx.Err() == nil {
-			b.host.Log.ErrorContext(ctx, "payments", "err", err)
-		}
-		if err := b.giveBack(ctx); err != nil && ctx.Err() == nil {
-			b.host.Log.ErrorContext(ctx, "refunds", "err", err)
+		if err := work(); err != nil && ctx.Err() == nil {
+			b.host.Log.ErrorContext(ctx, what, "err", err)
 		}
 	}
-}
-
-// giveBack tells payments of bookings that were given up.
-func (b *Booking) giveBack(ctx context.Context) error {
-	type due struct{ n, fen int64 }
-	all, err := sqldb.All(ctx, b.host.DB, func(r sqldb.Scanner) (d due, err error) { return d, r.Scan(&d.n, &d.fen) },
-		"SELECT booking, refund FROM given_up ORDER BY booking LIMIT 100")
-	for _, d := range all {
-		err := b.cancelPayment(ctx, ledger.Number(d.n), d.fen)
-		if err != nil && !errs.Is(err, errs.NotFound) {
-			if errs.Is(err, errs.Unavailable) {
-				continue // the money is on its way: later
-			}
-			return err
-		}
-		if _, err := b.host.DB.Exec(ctx, sqldb.Durable, "DELETE FROM given_up WHERE booking = $1", d.n); err != nil {
-			return err
-		}
-	}
-	return err
 }
 
 // Confirm implements payment.Bookings.

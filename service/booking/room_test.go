@@ -38,7 +38,7 @@ func TestAWaitingRoom(t *testing.T) {
 	opens := time.Now().Add(3 * time.Second).Truncate(time.Second)
 	var slot booking.SlotView
 	if err := h.As("operator", auth.Operator).Do(t.Context(), client.Request{Method: "POST", Path: "/api/booking/slots", Body: map[string]any{"spot": "bay", "start": beijing.At(start.Add(13 * time.Minute)),
-		"end": beijing.At(start.Add(2 * time.Hour)), "opens": beijing.At(opens), "quotas": map[string]int{"online": 50}}}, &slot); err != nil {
+		"end": beijing.At(start.Add(2 * time.Hour)), "opens": beijing.At(opens), "quotas": map[string]int{"online": 50, "window": 1, "walk-in": 1}}}, &slot); err != nil {
 		t.Fatal(err)
 	}
 	sale := "/api/booking/sales/" + slot.Sale
@@ -83,5 +83,21 @@ func TestAWaitingRoom(t *testing.T) {
 	made, err := reserve(people[0], "room-key-3", reservation)
 	if err != nil || made.Status != "confirmed" {
 		t.Fatalf("with one's own: %+v, %v", made, err)
+	}
+	if again, err := reserve(people[0], "room-key-3", reservation); err != nil || again.ID != made.ID {
+		t.Errorf("the same again: %+v, %v", again, err)
+	}
+	more := map[string]any{"slot": slot.ID, "admission": first.Admission, "visitors": []any{someone(2)}}
+	if _, err := reserve(people[0], "room-key-4", more); code(err) != "booking.spent" {
+		t.Errorf("another booking with an admission that has made one: %v", err)
+	}
+	// What came to nothing does not spend it.
+	more = map[string]any{"slot": slot.ID, "admission": other.Admission, "visitors": []any{someone(1)}}
+	if _, err := reserve(people[1], "room-key-5", more); code(err) != "booking.limit" {
+		t.Fatalf("somebody who has a place: %v", err)
+	}
+	more["visitors"] = []any{someone(3)}
+	if _, err := reserve(people[1], "room-key-6", more); err != nil {
+		t.Errorf("after a refusal: %v", err)
 	}
 }

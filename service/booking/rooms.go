@@ -32,6 +32,7 @@ type lobby struct {
 	saved  time.Time
 	dirty  bool
 	busy   time.Time // when the writer last had more to do than it could
+	spent  spent
 }
 
 // lobbies are the waiting rooms that are open, by sale.
@@ -77,26 +78,24 @@ var errRoom = errs.New(errs.TooMany, "预约人数较多，请先进入等候室
 	WithCode("booking.room").WithField("admission").WithRetryAfter(2 * time.Second)
 
 // mayEnter holds people to the waiting room of a sale that has one. Windows, travel agencies and the channel for the
-// elderly have places of their own and no room.
-func (b *Booking) mayEnter(slot *ledger.Slot, admission string, p *auth.Principal, r *ledger.Request) error {
+// elderly have places of their own and no room. The claim is to be dropped where nothing is booked.
+func (b *Booking) mayEnter(slot *ledger.Slot, admission string, p *auth.Principal, r *ledger.Request) (claim, error) {
 	if r.Channel != ledger.Online || b.spots[slot.Spot].Sale.Room == roomOff {
-		return nil
+		return claim{}, nil
 	}
 	l := b.lobby(saleOf(slot))
 	if l == nil || admission == "" && !l.engaged() {
-		return nil
+		return claim{}, nil
 	}
 	if admission == "" {
-		return errRoom
+		return claim{}, errRoom
 	}
-	number, err := b.lobbies.checker.Check(admission, l.sale, []byte(p.ID), b.host.Now())
+	now := b.host.Now()
+	number, err := b.lobbies.checker.Check(admission, l.sale, []byte(p.ID), now)
 	if err != nil {
-		return err
+		return claim{}, err
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.dirty = true
-	return l.room.Use(number)
+	return l.admitted(number, r.Key, now)
 }
 
 // engaged reports whether nobody may book without an admission.

@@ -12,6 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/qiongdev/qiong/kit/beijing"
+	"github.com/qiongdev/qiong/kit/errs"
 	"github.com/qiongdev/qiong/kit/lang"
 	"github.com/qiongdev/qiong/kit/yamlfile"
 	"github.com/qiongdev/qiong/service/booking/ledger"
@@ -190,7 +191,9 @@ func (c *check) spot(s *Spot) {
 	c.must(s.Waitlist >= 0 && s.Waitlist <= 10_000, "应为 0 至 10000", "must be 0 to 10000", "waitlist")
 	c.must(s.NoShow.Strikes >= 0 && s.NoShow.Within >= 0 && s.NoShow.Within <= 3650 && s.NoShow.Ban >= 0 && s.NoShow.Ban <= 3650, "应为 0 至 3650 天", "must be 0 to 3650 days", "noShow")
 	c.must(s.Children.Under >= 0 && s.Children.Under <= 18 && s.Children.PerAdult >= 0, "年龄应为 0 至 18", "the age must be 0 to 18", "children")
-	c.must(s.Entry.Early >= 0 && s.Entry.Late >= 0, "不得为负", "must not be negative", "entry")
+	for name, d := range map[string]time.Duration{"early": time.Duration(s.Entry.Early), "late": time.Duration(s.Entry.Late)} {
+		c.must(d >= 0 && d%time.Minute == 0, "应为整分钟，不得为负", "must be whole minutes, not negative", "entry", name)
+	}
 	c.sale(&s.Sale)
 	for i, d := range s.Closed.Weekdays {
 		_, ok := weekdays[d]
@@ -235,7 +238,24 @@ func (c *check) hours(h *Hours, i int) {
 			h.quotas[channel] = n
 		}
 	}
-	c.must(h.quotas[ledger.Window] > 0 && h.quotas[ledger.WalkIn] > 0, "人工窗口与现场须各有名额", "the staffed window and walk-ins must have places", "hours", i, "quotas")
+	c.must(staffed(h.quotas), "人工窗口与现场须各有名额", "the staffed window and walk-ins must have places", "hours", i, "quotas")
+}
+
+// staffed reports whether those who cannot book online have places: no slot is without.
+func staffed(q ledger.Quotas) bool { return q[ledger.Window] > 0 && q[ledger.WalkIn] > 0 }
+
+var errStaffed = errs.New(errs.Invalid, "人工窗口与现场须各有名额", "the staffed window and walk-ins must have places").WithField("quotas").WithCode("booking.staffed")
+
+// setQuotas changes some of a slot's quotas.
+func setQuotas(now int64, s *ledger.State, slot *ledger.Slot, change map[ledger.Channel]uint32, emit ledger.Emit) *errs.Error {
+	q := slot.Quotas()
+	for c, n := range change {
+		q[c] = n
+	}
+	if !staffed(q) {
+		return errStaffed
+	}
+	return s.SetQuotas(now, slot, q, emit)
 }
 
 var weekdays = map[string]time.Weekday{"sunday": 0, "monday": 1, "tuesday": 2, "wednesday": 3, "thursday": 4, "friday": 5, "saturday": 6}

@@ -67,8 +67,9 @@ func age(birth, on time.Time) int {
 	return years
 }
 
-// admit checks the visitors of a booking against the rules of a spot, on the day of the visit.
-func (s *Spot) admit(channel ledger.Channel, visitors []Visitor, on time.Time) error {
+// admit checks the visitors of a booking against the rules of a spot, on the day of the visit. Staff have seen their
+// documents.
+func (s *Spot) admit(channel ledger.Channel, staff bool, visitors []Visitor, on time.Time) error {
 	bad := func(i int, part, code, zh, en string) error {
 		return errs.New(errs.Invalid, zh, en).WithField(fmt.Sprintf("visitors[%d]%s", i, part)).WithCode(code)
 	}
@@ -103,13 +104,14 @@ func (s *Spot) admit(channel ledger.Channel, visitors []Visitor, on time.Time) e
 		default:
 			adults++
 		}
-		elderly = elderly || !known && !without || known && years >= s.Elderly.From // the window looks at other documents
+		elderly = elderly || known && years >= s.Elderly.From || staff && !known && !without
 	}
 	if children > adults*s.Children.PerAdult {
 		return errs.Newf(errs.Invalid, "每名成人可带 %d 名儿童", "an adult may bring %d children", s.Children.PerAdult).WithField("visitors").WithCode("booking.children")
 	}
 	if channel == ledger.Elderly && s.RealName && !elderly {
-		return errs.Newf(errs.Invalid, "老年渠道须至少一位 %d 岁以上游客", "the channel for the elderly needs a visitor of %d years or more", s.Elderly.From).WithField("visitors").WithCode("booking.elderly")
+		return errs.Newf(errs.Invalid, "老年渠道须至少一位 %[1]d 岁以上游客；证件上看不出年龄的，请到人工窗口办理",
+			"the channel for the elderly needs a visitor of %[1]d years or more; whose document does not tell goes to the window", s.Elderly.From).WithField("visitors").WithCode("booking.elderly")
 	}
 	return nil
 }
