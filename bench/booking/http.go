@@ -54,7 +54,7 @@ func (b *bench) http(ctx context.Context) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	q, err := b.startQiong(ctx, "off", quota)
+	q, err := b.startQiong(ctx, "booking", "off", quota)
 	if err != nil {
 		return err
 	}
@@ -141,7 +141,7 @@ func stock(ctx context.Context, url, slot string) error {
 
 // soldOut compares refusals of a slot that has nothing left with a handler that does nothing.
 func (b *bench) soldOut(ctx context.Context) error {
-	q, err := b.startQiong(ctx, "off", 0)
+	q, err := b.startQiong(ctx, "booking", "off", 0)
 	if err != nil {
 		return err
 	}
@@ -174,7 +174,7 @@ func (b *bench) soldOut(ctx context.Context) error {
 
 // batch measures the endpoint that takes many at once.
 func (b *bench) batch(ctx context.Context) error {
-	q, err := b.startQiong(ctx, "off", quota)
+	q, err := b.startQiong(ctx, "booking", "off", quota)
 	if err != nil {
 		return err
 	}

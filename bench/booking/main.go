@@ -41,7 +41,7 @@ func main() {
 	flag.IntVar(&o.workers, "workers", 0, "event loops of the generator; 0 takes as many as qiong bench does: one a processor, at most 4")
 	flag.Float64Var(&o.rush, "rush", 10_000, "requests a second at the peak of the rush")
 	flag.IntVar(&o.replay, "replay", 10_000_000, "bookings of the log that a start is measured with")
-	flag.StringVar(&o.parts, "parts", "http,sold-out,batch,engine,rush,replay", "what is measured")
+	flag.StringVar(&o.parts, "parts", "http,sold-out,batch,engine,rush,receipts,replay", "what is measured")
 	flag.StringVar(&o.json, "json", "", "also write the results as JSON to this `file`")
 	flag.StringVar(&o.dir, "dir", "", "`folder` for logs and databases; the one for temporary files where empty")
 	peer := flag.String("peer", "", "serve as this peer; used by the program itself")
@@ -79,7 +79,7 @@ func run(ctx context.Context, o options) error {
 	for _, part := range []struct {
 		name string
 		do   func(context.Context) error
-	}{{"http", b.http}, {"sold-out", b.soldOut}, {"batch", b.batch}, {"engine", b.engine}, {"rush", b.rushPart}, {"replay", b.replayPart}} {
+	}{{"http", b.http}, {"sold-out", b.soldOut}, {"batch", b.batch}, {"engine", b.engine}, {"rush", b.rushPart}, {"receipts", b.receipts}, {"replay", b.replayPart}} {
 		if strings.Contains(","+o.parts+",", ","+part.name+",") {
 			if err := part.do(ctx); err != nil {
 				return fmt.Errorf("%s: %w", part.name, err)

@@ -39,7 +39,8 @@ type qiong struct {
 	sale  string
 }
 
-func (b *bench) startQiong(ctx context.Context, room string, quota int) (*qiong, error) {
+// startQiong runs a command of the program: booking by itself, or up, with the evidence that gives receipts.
+func (b *bench) startQiong(ctx context.Context, command, room string, quota int) (*qiong, error) {
 	dir, err := os.MkdirTemp(b.dir, "qiong-bench-")
 	if err != nil {
 		return nil, err
@@ -51,7 +52,7 @@ func (b *bench) startQiong(ctx context.Context, room string, quota int) (*qiong,
 	if err := os.WriteFile(filepath.Join(spots, "rush.yaml"), fmt.Appendf(nil, spot, room, quota), 0o600); err != nil {
 		return nil, err
 	}
-	p, err := program.StartIn(ctx, dir, "booking", "--booking.spots", spots, "--booking.attempts", "1000000")
+	p, err := program.StartIn(ctx, dir, command, "--booking.spots", spots, "--booking.attempts", "1000000")
 	if err != nil {
 		return nil, err
 	}

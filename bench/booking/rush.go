@@ -22,7 +22,7 @@ func datasync(f *os.File) error { return unix.Fdatasync(int(f.Fd())) }
 // while a waiting room is on. Those who have no admission are told to go there; nobody may be left without an answer.
 func (b *bench) rushPart(ctx context.Context) error {
 	for range b.rounds {
-		q, err := b.startQiong(ctx, "on", quota)
+		q, err := b.startQiong(ctx, "booking", "on", quota)
 		if err != nil {
 			return err
 		}

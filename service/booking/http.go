@@ -146,7 +146,8 @@ type SlotView struct {
 	End      beijing.Time   `json:"end"`
 	Opens    beijing.Time   `json:"opens" doc:"开售时间 / when its sale begins"`
 	Sale     string         `json:"sale" doc:"所属的开售 / the sale it belongs to"`
-	Capacity uint64         `json:"capacity"`
+	Capacity uint64         `json:"capacity" doc:"各渠道名额之和 / places in all channels"`
+	Quotas   map[string]int `json:"quotas" doc:"各渠道名额 / places by channel"`
 	Left     int            `json:"left" doc:"各渠道余票之和 / places left in all channels"`
 	Channels map[string]int `json:"channels" doc:"各渠道余票 / places left by channel"`
 	Closed   bool           `json:"closed,omitempty"`
@@ -154,10 +155,12 @@ type SlotView struct {
 
 func slotView(s *ledger.Slot) SlotView {
 	v := SlotView{ID: s.ID, Spot: s.Spot, Start: beijing.Time(s.Start * 1000), End: beijing.Time(s.End * 1000), Opens: beijing.Time(s.Opens * 1000),
-		Sale: saleOf(s), Capacity: s.Capacity(), Channels: map[string]int{}, Closed: s.Closed()}
+		Sale: saleOf(s), Quotas: map[string]int{}, Channels: map[string]int{}, Closed: s.Closed()}
+	quotas := s.Capacity()
+	v.Capacity = quotas.Total()
 	for c := range ledger.Channel(ledger.Channels) {
 		n := s.Left(c)
-		v.Channels[c.String()] = n
+		v.Quotas[c.String()], v.Channels[c.String()] = int(quotas[c]), n
 		v.Left += n
 	}
 	return v

@@ -235,7 +235,7 @@ func (b *Booking) dayRows(ctx context.Context, p pages.Page, slots []*ledger.Slo
 			}
 		}
 		row := slotRow{ID: s.ID, Hours: hourWords(s), Words: phaseWords[ph].In(p.Lang), Tone: phaseWords[ph].tone, Note: notes[s.ID],
-			Left: s.Left(ledger.Online), Capacity: s.Capacity(), Wait: s.Rules.Waitlist, Book: ph == bookable, Queue: ph == full && s.Rules.Waitlist > 0, Soon: ph == soon}
+			Left: s.Left(ledger.Online), Capacity: s.Capacity().Total(), Wait: s.Rules.Waitlist, Book: ph == bookable, Queue: ph == full && s.Rules.Waitlist > 0, Soon: ph == soon}
 		if row.Soon {
 			opens := time.Unix(s.Opens, 0)
 			row.Opens, row.OpensAt = momentWords(p, opens), strconv.FormatInt(opens.UnixMilli(), 10)

@@ -20,13 +20,13 @@ const projection = 2000
 
 // follow reads what is durable in a log from where a reader stopped, and hands it over in pieces that take writes into
 // the tables in the transaction of the reader's own progress.
-func (s *seat) follow(ctx context.Context, log journal, name string, most int, settle time.Duration, take func(records []record) (func(context.Context, *sqldb.Tx) error, error)) error {
+func (s *seat) follow(ctx context.Context, log journal, name string, most int, settle, late time.Duration, take func(records []record) (func(context.Context, *sqldb.Tx) error, error)) error {
 	name = reader(name, s.number)
 	at, err := s.b.store.progress(ctx, name)
 	if err != nil {
 		return err
 	}
-	m := manners{seat: s, at: time.Now()}
+	m := manners{seat: s, at: time.Now(), late: late}
 	for {
 		if err := log.Wait(ctx, at+1); err != nil {
 			return ending(ctx, err)
@@ -47,7 +47,8 @@ func (s *seat) follow(ctx context.Context, log journal, name string, most int, s
 		if err != nil {
 			return err
 		}
-		last := records[len(records)-1].lsn
+		end := &records[len(records)-1]
+		last := end.lsn
 		err = s.b.host.DB.Write(ctx, sqldb.Relaxed, func(tx *sqldb.Tx) error {
 			if err := write(ctx, tx); err != nil {
 				return err
@@ -58,19 +59,21 @@ func (s *seat) follow(ctx context.Context, log journal, name string, most int, s
 			return ending(ctx, err)
 		}
 		at = last
-		if m.yield(ctx, time.Since(began), log.Durable()-at); ctx.Err() != nil {
+		if m.yield(ctx, time.Since(began), log.Durable()-at, s.b.host.Now().Sub(time.UnixMilli(end.At))); ctx.Err() != nil {
 			return nil
 		}
 	}
 }
 
 // In a rush, who reads the log rests so many times as long as it works, but no longer than longRest, so that it notices
-// soon when the rush is over; and not at all where it is more than so many records behind.
+// soon when the rush is over; and not at all where it is more than so many records or so long behind.
 const (
 	rush      = 1000 // bookings a second
 	restFor   = 30
 	longRest  = 2 * time.Second
 	farBehind = 2_000_000
+	rowsLate  = 10 * time.Second // of the tables
+	actsLate  = 4 * time.Second  // of evidence: receipts are there ten seconds after a peak
 )
 
 // manners lets those go first who wait for an answer: the tables can be a little late, people cannot.
@@ -78,10 +81,11 @@ type manners struct {
 	seat   *seat
 	booked uint64
 	at     time.Time
+	late   time.Duration
 }
 
 // yield rests where bookings are rushing in, after work that took so long.
-func (m *manners) yield(ctx context.Context, took time.Duration, behind uint64) {
+func (m *manners) yield(ctx context.Context, took time.Duration, behind uint64, late time.Duration) {
 	running, err := m.seat.shard()
 	if err != nil {
 		return
@@ -89,7 +93,7 @@ func (m *manners) yield(ctx context.Context, took time.Duration, behind uint64) 
 	booked, now := running.Counts().Booked.Load(), time.Now()
 	rate := float64(booked-m.booked) / now.Sub(m.at).Seconds()
 	m.booked, m.at = booked, now
-	if rate < rush || behind > farBehind {
+	if rate < rush || behind > farBehind || late > m.late {
 		return
 	}
 	select {
@@ -131,7 +135,7 @@ func pieceOf(log journal, after uint64, most int) ([]record, error) {
 
 // project writes slots, bookings and their history into the tables.
 func (s *seat) project(ctx context.Context, log journal) error {
-	return s.follow(ctx, log, "rows", projection, 20*time.Millisecond, func(records []record) (func(context.Context, *sqldb.Tx) error, error) {
+	return s.follow(ctx, log, "rows", projection, 20*time.Millisecond, rowsLate, func(records []record) (func(context.Context, *sqldb.Tx) error, error) {
 		return func(ctx context.Context, tx *sqldb.Tx) error { return s.rows(ctx, tx, records) }, nil
 	})
 }
@@ -286,7 +290,7 @@ const (
 
 // anchor sends what happened to evidence: the commitments of many acts under one message.
 func (s *seat) anchor(ctx context.Context, log journal) error {
-	return s.follow(ctx, log, "acts", maxActs, actsSettle, func(records []record) (func(context.Context, *sqldb.Tx) error, error) {
+	return s.follow(ctx, log, "acts", maxActs, actsSettle, actsLate, func(records []record) (func(context.Context, *sqldb.Tx) error, error) {
 		var acts [][32]byte
 		var lsns []byte
 		before := records[0].lsn - 1

@@ -58,7 +58,7 @@ func (b *ticket) serve(t *testing.T) string {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /api/booking/reserve", b.reserve)
 	mux.HandleFunc("GET /api/booking/slots", func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.WriteString(w, `{"items":[{"id":"s1","capacity":10,"left":0}]}`) // the client may have gone
+		_, _ = io.WriteString(w, `{"items":[{"id":"s1","quotas":{"online":10},"left":0}]}`) // the client may have gone
 	})
 	mux.HandleFunc("GET /api/booking/ledger", func(w http.ResponseWriter, r *http.Request) {
 		b.mu.Lock()
@@ -91,12 +91,12 @@ func (b *ticket) reserve(w http.ResponseWriter, r *http.Request) {
 	}
 	b.keys[key] = true
 	id := fmt.Sprintf("b%d", len(b.keys))
-	line := map[string]any{"id": id, "key": key, "slot": "s1", "quantity": 1, "state": "held"}
+	line := map[string]any{"id": id, "key": key, "slot": "s1", "channel": "online", "quantity": 1, "state": "held"}
 	if b.fault != "loses" || len(b.keys)%5 != 0 {
 		b.lines = append(b.lines, line)
 	}
 	if b.fault == "doubles" && len(b.keys) == 3 {
-		b.lines = append(b.lines, map[string]any{"id": "again", "key": key, "slot": "s1", "quantity": 1, "state": "expired"})
+		b.lines = append(b.lines, map[string]any{"id": "again", "key": key, "slot": "s1", "channel": "online", "quantity": 1, "state": "expired"})
 	}
 	w.WriteHeader(http.StatusCreated)
 	_ = json.NewEncoder(w).Encode(map[string]any{"id": id, "state": "held"}) // the client may have gone

@@ -59,7 +59,7 @@ func (s *State) apply(sequence uint64, e *Event) error {
 			slot.free[c].Add(int32(e.Quotas[c]) - int32(slot.quota[c]))
 		}
 		slot.quota = e.Quotas
-		slot.room.Store(e.Quotas.Total())
+		slot.room.Store(new(e.Quotas))
 	case SlotClosed:
 		slot.note = e.Note
 		slot.closed.Store(true)
@@ -107,7 +107,7 @@ func (s *State) open(sequence uint64, e *Event) error {
 
 func newSlot(index uint32, o *Opening) *Slot {
 	slot := &Slot{Index: index, ID: o.ID, Spot: o.Spot, Day: o.Day, Start: o.Start, End: o.End, Opens: o.Opens, Rules: o.Rules, quota: o.Quotas}
-	slot.room.Store(o.Quotas.Total())
+	slot.room.Store(new(o.Quotas))
 	for c, n := range o.Quotas {
 		slot.free[c].Store(int32(n))
 	}

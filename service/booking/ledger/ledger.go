@@ -170,7 +170,7 @@ type Slot struct {
 
 	quota  Quotas
 	free   [Channels]atomic.Int32 // what may be sold; others read it
-	room   atomic.Uint64          // the sum of quota; others read it
+	room   atomic.Pointer[Quotas] // quota; others read it
 	closed atomic.Bool
 	ended  bool
 	note   string // why it was closed
@@ -186,8 +186,8 @@ type Slot struct {
 // Left returns how many places of a channel may be sold now. Any goroutine may ask.
 func (s *Slot) Left(c Channel) int { return int(s.free[c].Load()) }
 
-// Capacity returns how many places the slot has in all channels. Any goroutine may ask.
-func (s *Slot) Capacity() uint64 { return s.room.Load() }
+// Capacity returns how many places each channel of the slot has. Any goroutine may ask.
+func (s *Slot) Capacity() Quotas { return *s.room.Load() }
 
 // Closed reports whether the slot was closed. Any goroutine may ask.
 func (s *Slot) Closed() bool { return s.closed.Load() }

@@ -13,24 +13,27 @@ import (
 	"io"
 	"iter"
 	"net/url"
+	"strings"
 	"time"
 
+	"github.com/qiongdev/qiong/kit/beijing"
 	"github.com/qiongdev/qiong/kit/client"
 	"github.com/qiongdev/qiong/kit/errs"
 )
 
 // Report is what a check found. Clean ledgers have zero in the first five.
 type Report struct {
-	Oversold int64 `json:"oversold"` // places in live bookings above the capacity of their slots
+	Oversold int64 `json:"oversold"` // places in live bookings above what their slots have, by channel
 	Lost     int64 `json:"lost"`     // acknowledged, and not in the ledger with that id and key
 	Double   int64 `json:"double"`   // keys with more than one booking, counted once for each too many
 	Repeated int64 `json:"repeated"` // bookings that the ledger lists more than once
-	Unknown  int64 `json:"unknown"`  // live bookings of slots that the service does not list
+	Unknown  int64 `json:"unknown"`  // slots with live bookings that the service does not list
 
 	Acknowledged int64 `json:"acknowledged"`
 	Bookings     int64 `json:"bookings"` // in the ledger
 	Live         int64 `json:"live"`     // places in bookings that are held, confirmed or used
 	Slots        int64 `json:"slots"`
+	Past         int64 `json:"past,omitempty"` // slots of days gone by, which the service has forgotten: not compared
 }
 
 // Clean reports whether nothing is wrong.
@@ -43,6 +46,7 @@ type Booking struct {
 	ID       string `json:"id"`
 	Key      string `json:"key"`
 	Slot     string `json:"slot"`
+	Channel  string `json:"channel"`
 	Quantity int64  `json:"quantity"`
 	State    string `json:"state"`
 }
@@ -66,7 +70,7 @@ func wrong(zh, en string) *errs.Error {
 // Idempotency-Key that was sent and the id that was answered. Nothing may be under way any more.
 func Check(ctx context.Context, c *client.Client, acknowledged iter.Seq2[string, string]) (*Report, error) {
 	k := &checker{c: c, seed: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, acked: map[[2]string]bool{}, keys: map[hash]bool{}, ids: map[hash]bool{},
-		capacity: map[string]int64{}, taken: map[string]int64{}}
+		quotas: map[string]map[string]int64{}, taken: map[string]map[string]int64{}}
 	for key, id := range acknowledged {
 		k.r.Acknowledged++
 		k.acked[[2]string{id, key}] = true
@@ -79,29 +83,47 @@ func Check(ctx context.Context, c *client.Client, acknowledged iter.Seq2[string,
 		return nil, fmt.Errorf("couldn't read the slots: %w", err)
 	}
 	k.r.Lost += int64(len(k.acked)) // those that were found are gone from it
+	kept := time.Now().In(beijing.Zone).AddDate(0, 0, -keep).Format("20060102")
 	for slot, taken := range k.taken {
-		capacity, known := k.capacity[slot]
-		if !known {
+		quotas, known := k.quotas[slot]
+		switch {
+		case known:
+			for channel, n := range taken {
+				k.r.Oversold += max(0, n-quotas[channel])
+			}
+		case dayOf(slot) < kept:
+			k.r.Past++
+		default:
 			k.r.Unknown++
-			continue
 		}
-		k.r.Oversold += max(0, taken-capacity)
 	}
 	return &k.r, nil
+}
+
+// keep is for how many days a service lists slots that are over.
+const keep = 2
+
+// dayOf returns the day in a slot's id, such as 20261001 in bay-20261001-0800; something after every day where there is none.
+func dayOf(slot string) string {
+	parts := strings.Split(slot, "-")
+	if n := len(parts); n >= 3 && len(parts[n-2]) == 8 && strings.Trim(parts[n-2], "0123456789") == "" {
+		return parts[n-2]
+	}
+	return "none"
 }
 
 // hash stands for a text of the ledger: 128 bits under seeds of this process, so that ten million fit into memory.
 type hash [2]uint64
 
 type checker struct {
-	c        *client.Client
-	r        Report
-	seed     [2]maphash.Seed
-	acked    map[[2]string]bool // ids with their keys; what the ledger confirms is taken out
-	keys     map[hash]bool
-	ids      map[hash]bool
-	capacity map[string]int64
-	taken    map[string]int64
+	c      *client.Client
+	r      Report
+	seed   [2]maphash.Seed
+	acked  map[[2]string]bool // ids with their keys; what the ledger confirms is taken out
+	keys   map[hash]bool
+	ids    map[hash]bool
+	quotas map[string]map[string]int64 // of slots, by channel
+	taken  map[string]map[string]int64
 }
 
 func (k *checker) hash(s string) hash {
@@ -153,7 +175,7 @@ func (k *checker) lines(r io.Reader) error {
 			continue
 		}
 		var b Booking
-		if err := json.Unmarshal(lines.Bytes(), &b); err != nil || b.ID == "" || b.Slot == "" || b.Quantity < 1 {
+		if err := json.Unmarshal(lines.Bytes(), &b); err != nil || b.ID == "" || b.Slot == "" || b.Channel == "" || b.Quantity < 1 {
 			return wrong("账本的一行无法读取", "a line of the ledger can't be read")
 		}
 		if err := k.booking(&b); err != nil {
@@ -183,7 +205,10 @@ func (k *checker) booking(b *Booking) error {
 	live, err := b.live()
 	if live {
 		k.r.Live += b.Quantity
-		k.taken[b.Slot] += b.Quantity
+		if k.taken[b.Slot] == nil {
+			k.taken[b.Slot] = map[string]int64{}
+		}
+		k.taken[b.Slot][b.Channel] += b.Quantity
 	}
 	return err
 }
@@ -194,8 +219,8 @@ func (k *checker) slots(ctx context.Context) error {
 	for range maxPages {
 		var answer struct {
 			Items []struct {
-				ID       string `json:"id"`
-				Capacity *int64 `json:"capacity"`
+				ID     string           `json:"id"`
+				Quotas map[string]int64 `json:"quotas"`
 			} `json:"items"`
 			Next string `json:"next"`
 		}
@@ -207,13 +232,13 @@ func (k *checker) slots(ctx context.Context) error {
 			return err
 		}
 		for _, s := range answer.Items {
-			if s.ID == "" || s.Capacity == nil {
-				return wrong("时段没有编号或容量", "a slot has no id or capacity")
+			if s.ID == "" || s.Quotas == nil {
+				return wrong("时段没有编号或名额", "a slot has no id or quotas")
 			}
-			if _, twice := k.capacity[s.ID]; !twice {
+			if _, twice := k.quotas[s.ID]; !twice {
 				k.r.Slots++
 			}
-			k.capacity[s.ID] = *s.Capacity
+			k.quotas[s.ID] = s.Quotas
 		}
 		if answer.Next == "" {
 			return nil

@@ -50,7 +50,7 @@ func (s *service) client(t *testing.T) *client.Client {
 		for i := range len(s.capacity) {
 			id := fmt.Sprintf("slot-%d", i)
 			if n++; n > from && n <= from+2 {
-				answer.Items = append(answer.Items, map[string]any{"id": id, "capacity": s.capacity[id], "left": 0})
+				answer.Items = append(answer.Items, map[string]any{"id": id, "quotas": map[string]int64{"online": s.capacity[id], "window": 1}, "left": 0})
 			}
 		}
 		if n > from+2 {
@@ -71,7 +71,7 @@ func sound() (*service, map[string]string) {
 	for i := range 50 {
 		slot := fmt.Sprintf("slot-%d", i%5)
 		s.capacity[slot] = 10
-		b := ledger.Booking{ID: fmt.Sprintf("id-%d", i), Key: fmt.Sprintf("key-%d", i), Slot: slot, Quantity: 1, State: []string{"held", "confirmed", "used"}[i%3]}
+		b := ledger.Booking{ID: fmt.Sprintf("id-%d", i), Key: fmt.Sprintf("key-%d", i), Slot: slot, Channel: "online", Quantity: 1, State: []string{"held", "confirmed", "used"}[i%3]}
 		if i >= 35 {
 			b.State = []string{"cancelled", "expired", "refunded"}[i%3]
 		}
@@ -109,6 +109,13 @@ func TestCheck(t *testing.T) {
 		{"three of one key", func(s *service, _ map[string]string) { s.bookings[41].Key, s.bookings[43].Key = "key-1", "key-1" }, ledger.Report{Double: 2}},
 		{"without a key", func(s *service, _ map[string]string) { s.bookings[41].Key, s.bookings[43].Key = "", "" }, ledger.Report{}},
 		{"listed twice", func(s *service, _ map[string]string) { s.bookings = append(s.bookings, s.bookings[49]) }, ledger.Report{Repeated: 1}},
+		{"oversold online while the window has places", func(s *service, _ map[string]string) { s.capacity["slot-0"] = 6 }, ledger.Report{Oversold: 1}},
+		{"oversold at the window while there are places online", func(s *service, _ map[string]string) {
+			s.bookings[0].Channel, s.bookings[5].Channel = "window", "window"
+		}, ledger.Report{Oversold: 1}},
+		{"in a channel without places", func(s *service, _ map[string]string) { s.bookings[0].Channel = "agency" }, ledger.Report{Oversold: 1}},
+		{"of a day long gone", func(s *service, _ map[string]string) { s.bookings[1].Slot = "bay-20200101-0800" }, ledger.Report{}},
+		{"of a day to come that is not listed", func(s *service, _ map[string]string) { s.bookings[1].Slot = "bay-29990101-0800" }, ledger.Report{Unknown: 1}},
 		{"of no slot", func(s *service, _ map[string]string) { s.bookings[1].Slot = "slot-9" }, ledger.Report{Unknown: 1}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
