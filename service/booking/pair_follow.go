@@ -45,8 +45,8 @@ func (p *pair) follow(ctx context.Context) (holder *lease.Holder, err error) {
 	defer end()
 	g, ctx := errgroup.WithContext(ctx)
 	for i, seat := range p.b.seats {
-		g.Go(func() error { return lacking(seat.project(ctx, s.logs[i])) })
-		g.Go(func() error { return lacking(seat.anchor(ctx, s.logs[i])) })
+		g.Go(func() error { return seat.lacking(seat.project(ctx, s.logs[i])) })
+		g.Go(func() error { return seat.lacking(seat.anchor(ctx, s.logs[i])) })
 	}
 	g.Go(func() error { return s.copy(ctx) })
 	g.Go(func() error { return s.rooms(ctx) })
@@ -60,15 +60,6 @@ func (p *pair) follow(ctx context.Context) (holder *lease.Holder, err error) {
 		err = nil // of what had to end
 	}
 	return holder, err
-}
-
-// lacking says what to do about tables that need records which no log keeps any more.
-func lacking(err error) error {
-	if e := (*errs.Error)(nil); !errors.As(err, &e) || e.Code != wal.CodeNotKept {
-		return err
-	}
-	return errs.Wrap(err, errs.Conflict, "本机的表缺少日志已不保留的记录", "the tables of this server lack records that the logs do not keep any more").WithCode("booking.pair-tables").
-		WithHint("两台都停止后，把主机的 db/booking.db 复制过来；见 doc/booking-pair.md", "stop both, and copy db/booking.db from the leader; see doc/booking-pair.en.md")
 }
 
 // records is how many records this server has, of all shards.

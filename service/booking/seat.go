@@ -70,7 +70,7 @@ func (s *seat) run(ctx context.Context) error {
 			return nil
 		}
 		s.b.host.Log.LogAttrs(ctx, slog.LevelError, "bookings stopped, and are opened anew", slog.Int("shard", int(s.number)), slog.Any("err", err))
-		if errs.As(err) != nil && errs.As(err).Code == wal.CodeDamaged {
+		if e := errs.As(err); e != nil && (e.Code == wal.CodeDamaged || e.Code == codeTables) {
 			return err // nothing is repaired behind an operator's back
 		}
 		select {
@@ -112,8 +112,8 @@ func (s *seat) serve(ctx context.Context, holder *lease.Holder, log *wal.Log) er
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return running.Run(ctx) })
-	g.Go(func() error { return s.project(ctx, log) })
-	g.Go(func() error { return s.anchor(ctx, log) })
+	g.Go(func() error { return s.readOn(ctx, "tables", func() error { return s.project(ctx, log) }) })
+	g.Go(func() error { return s.readOn(ctx, "evidence", func() error { return s.anchor(ctx, log) }) })
 	g.Go(func() error {
 		defer s.now.Store(nil)
 		s.now.Store(running)
@@ -128,6 +128,39 @@ func (s *seat) serve(ctx context.Context, holder *lease.Holder, log *wal.Log) er
 		}
 	})
 	return g.Wait()
+}
+
+// readOn has a reader of the log go on after an error, as while a database is away: bookings do not wait for it. It ends
+// where going on is of no use.
+func (s *seat) readOn(ctx context.Context, what string, read func() error) error {
+	for {
+		err := s.lacking(read())
+		if e := errs.As(err); err == nil || ctx.Err() != nil || e.Code == wal.CodeDamaged || e.Code == codeTables {
+			return err
+		}
+		s.b.host.Log.LogAttrs(ctx, slog.LevelError, "bookings go on, but their "+what+" do not", slog.Int("shard", int(s.number)), slog.Any("err", err))
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// codeTables is the code where tables need records that no log keeps any more.
+const codeTables = "booking.tables"
+
+// lacking says what to do about such tables.
+func (s *seat) lacking(err error) error {
+	if e := (*errs.Error)(nil); !errors.As(err, &e) || e.Code != wal.CodeNotKept {
+		return err
+	}
+	e := errs.Wrap(err, errs.Conflict, "本机的表缺少日志已不保留的记录", "the tables of this server lack records that the log does not keep any more").WithCode(codeTables)
+	if s.b.pair != nil {
+		return e.WithHint("两台都停止后，把主机的 db/booking.db 复制过来；见 doc/booking-pair.md", "stop both, and copy db/booking.db from the leader; see doc/booking-pair.en.md")
+	}
+	return e.WithHint("停止后从备份恢复 db/booking.db（PostgreSQL 为 booking 模式），缺的由日志补齐；见 doc/booking.md",
+		"stop, and restore db/booking.db (on PostgreSQL the schema booking) from a backup: the log makes up for what it lacks; see doc/booking.en.md")
 }
 
 // trim drops what the log does not need any more: it is in the tables, went to evidence, and stands in a
