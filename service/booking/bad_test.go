@@ -137,7 +137,7 @@ func TestWithoutNames(t *testing.T) {
 // A hold that nobody pays runs out, its places return, and a payment that comes after it goes back, however badly the
 // provider works.
 func TestAHoldRunsOut(t *testing.T) {
-	h := start(t, "", "", strings.Replace(bay, "hold: 15m", "hold: 2s", 1), map[string]string{"booking.faults": "0.2"})
+	h := start(t, "", "", strings.Replace(bay, "hold: 15m", "hold: 6s", 1), map[string]string{"booking.faults": "0.1"})
 	slot := slots(t, h)[0].ID
 	c := h.As("visitor", auth.Applicant)
 	made, err := reserve(c, "hold-key-1", map[string]any{"slot": slot, "product": "boat", "visitors": []any{someone(5)}})

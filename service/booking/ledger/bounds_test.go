@@ -147,7 +147,7 @@ func TestABanIsOfOneSpot(t *testing.T) {
 	miss(t, s, log, open("s2", "spot", 1), 1, 1)
 	for spot, want := range map[string]string{"spot": "booking.banned", "another": ""} {
 		next := open("next-"+spot, spot, 3)
-		if _, _, refused := s.Book((next.Start-hour)*1000, request(next, 100, 1), log.emit); code(refused) != want {
+		if _, _, refused := s.Book((next.Start-hour)*1000, request(next, 100+uint64(len(spot)), 1), log.emit); code(refused) != want {
 			t.Errorf("at %s: %v", spot, refused)
 		}
 	}
