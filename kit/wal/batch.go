@@ -116,6 +116,23 @@ func (l *Log) reserve(b *Batch) error {
 	return nil
 }
 
+// Rotate begins a new segment, so that Retain can drop all that was written before: it drops whole segments, and never the
+// one that is written. A segment without a record stays as it is. Where there is no room for another (CodeNoRoom), nothing
+// has changed.
+func (l *Log) Rotate() (err error) {
+	b := l.Batch()
+	if !l.closed && l.refused == nil && l.room < l.spare.size-headerSize {
+		if b.spare, err = l.spare.take(); err != nil {
+			l.Commit(b, nil)
+			return err
+		}
+		l.room = l.spare.size - headerSize
+	}
+	done := make(chan error, 1)
+	l.Commit(b, func(err error) { done <- err })
+	return <-done
+}
+
 // seal gives committed batches their chain and checksums, each while the one before is written.
 func (l *Log) seal() {
 	defer close(l.writing)
@@ -134,7 +151,7 @@ func (l *Log) write() {
 	defer close(l.waiting)
 	for b := range l.writing {
 		p := promise{b.first + uint64(b.count) - 1, b.err, b.done}
-		if b.err == nil && b.count > 0 {
+		if b.err == nil && (b.count > 0 || b.spare != nil) {
 			if p.err = l.at.now().err; p.err == nil {
 				if err := l.put(b); err != nil {
 					p.err = l.at.fail(stopped(err))
@@ -165,7 +182,7 @@ func (l *Log) recycle(b *Batch) {
 	l.free <- b
 }
 
-// put writes one batch and syncs it. A writer that has been overtaken finds out before anybody is told: the next
+// put writes one batch and syncs it; an empty one is there for the segment that it begins. A writer that has been overtaken finds out before anybody is told: the next
 // generation claims the folder before it reads how far the log goes.
 func (l *Log) put(b *Batch) error {
 	if sp := b.spare; sp != nil {
@@ -173,6 +190,9 @@ func (l *Log) put(b *Batch) error {
 		if err := l.s.begin(sp, l.s.have.generation); err != nil {
 			return err
 		}
+	}
+	if b.count == 0 {
+		return l.s.overtaken()
 	}
 	if err := l.s.write(b.buf, b.head); err != nil {
 		return err

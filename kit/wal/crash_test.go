@@ -26,7 +26,7 @@ const childDir = "QIONG_WAL_TEST_DIR"
 // childAcks is after how many acknowledgements it kills itself; never where there is no number.
 const childAcks = "QIONG_WAL_TEST_ACKS"
 
-// child writes batches, and says on standard output which were acknowledged.
+// child writes batches, rotates and trims now and then, and says on standard output which were acknowledged.
 func child(dir string) error {
 	left, _ := strconv.Atoi(os.Getenv(childAcks))
 	l, err := wal.Open(dir, wal.Options{Unfenced: true, SegmentBytes: 16 << 10})
@@ -50,6 +50,11 @@ func child(dir string) error {
 				_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			}
 		})
+		if last%30 == 0 {
+			if err := l.Rotate(); err != nil {
+				return err
+			}
+		}
 		if last%40 == 0 {
 			if err := keep(l, l.Durable()); err != nil {
 				return err

@@ -146,28 +146,108 @@ func TestLogStopsWithTheFirstError(t *testing.T) {
 
 // TestRotationThatFailsStopsTheLog fails every step by which a segment begins.
 func TestRotationThatFailsStopsTheLog(t *testing.T) {
-	for _, op := range []faultfs.Op{faultfs.Sync, faultfs.Rename, faultfs.SyncDir} {
-		t.Run(string(op), func(t *testing.T) {
-			dir, fs := t.TempDir(), faultfs.New(wal.OS())
-			l := open(t, dir, fs)
-			fs.Once(op, faultfs.IO)
-			acked := 0
-			var err error
-			for err == nil && acked < 100 {
-				if _, err = commit(l, strings.Repeat("x", 1000)); err == nil {
-					acked++
+	for how, rotate := range map[string]func(*wal.Log) error{
+		"full":   func(l *wal.Log) error { _, err := commit(l, strings.Repeat("x", segment-250)); return err },
+		"Rotate": (*wal.Log).Rotate,
+	} {
+		for _, op := range []faultfs.Op{faultfs.Sync, faultfs.Rename, faultfs.SyncDir} {
+			t.Run(fmt.Sprint(how, " ", op), func(t *testing.T) {
+				dir, fs := t.TempDir(), faultfs.New(wal.OS())
+				l := open(t, dir, fs)
+				if _, err := commit(l, "one"); err != nil {
+					t.Fatal(err)
 				}
+				fs.Once(op, faultfs.IO)
+				first := rotate(l)
+				if code(first) != wal.CodeStopped {
+					t.Fatal(first)
+				}
+				if _, err := commit(l, "after"); !errors.Is(err, first) {
+					t.Fatalf("after %v: %v", first, err)
+				}
+				if err := l.Close(); err != nil {
+					t.Fatal(err)
+				}
+				if got := read(t, open(t, dir, wal.OS())); len(got) != 1 {
+					t.Fatalf("%d records, one acknowledged", len(got))
+				}
+			})
+		}
+	}
+}
+
+// TestRotateThatDiesAnywhere kills a log at each operation of Rotate and of the batch after it. What is left opens, and has
+// what was acknowledged.
+func TestRotateThatDiesAnywhere(t *testing.T) {
+	for n, survived := 0, false; !survived; n++ {
+		dir, fs := t.TempDir(), faultfs.New(unsynced{wal.OS()})
+		l := open(t, dir, fs)
+		if _, err := commit(l, "one", "two"); err != nil {
+			t.Fatal(err)
+		}
+		left := n
+		fs.Fail(func(faultfs.Call) faultfs.Fault {
+			if left--; left < 0 {
+				return faultfs.Fault{Err: faultfs.IO}
 			}
-			if code(err) != wal.CodeStopped {
-				t.Fatalf("%v after %d", err, acked)
-			}
-			if err := l.Close(); err != nil {
-				t.Fatal(err)
-			}
-			if got := read(t, open(t, dir, wal.OS())); len(got) != acked {
-				t.Fatalf("%d records, %d acknowledged", len(got), acked)
-			}
+			return faultfs.Fault{}
 		})
+		acked, err := 2, l.Rotate()
+		if _, after := commit(l, "three"); after == nil {
+			acked++
+		}
+		survived = err == nil && acked == 3
+		if n > 100 {
+			t.Fatal("it never comes to its end")
+		}
+		_ = l.Close() // nothing of it is done
+		again := open(t, dir, unsynced{wal.OS()})
+		if got := read(t, again); len(got) < acked || len(got) > 3 {
+			t.Fatalf("after %d operations: %q, %d acknowledged", n, got, acked)
+		}
+		if _, err := commit(again, "again"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestRotateWithoutRoom holds that a log goes on in its segment where there is no room for another, also one that a
+// refusal would end, and that a segment without a record needs no other.
+func TestRotateWithoutRoom(t *testing.T) {
+	fs := faultfs.New(wal.OS())
+	var room atomic.Int32
+	room.Store(1)
+	fs.Fail(func(c faultfs.Call) faultfs.Fault {
+		if c.Op == faultfs.Allocate && room.Add(-1) < 0 {
+			return faultfs.Fault{Err: faultfs.NoSpace}
+		}
+		return faultfs.Fault{}
+	})
+	l, err := wal.Open(t.TempDir(), wal.Options{Unfenced: true, Linked: true, SegmentBytes: segment, FS: fs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := l.Rotate(); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if _, err := commit(l, "small"); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Rotate(); code(err) != wal.CodeNoRoom {
+			t.Fatal(err)
+		}
+	}
+	room.Store(1)
+	if err := l.Rotate(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := commit(l, strings.Repeat("x", segment-300)); err != nil { // it has the new segment for itself
+		t.Fatal(err)
+	}
+	if got := read(t, l); len(got) != 4 {
+		t.Fatalf("%d records", len(got))
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"net"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/qiongdev/qiong/kit/errs"
 )
@@ -22,6 +23,7 @@ type Standby struct {
 	at    *progress
 
 	following chan struct{} // held by Follow
+	fresh     atomic.Bool   // the next frame begins a segment
 	closing   context.Context
 	close     context.CancelCauseFunc
 	once      sync.Once
@@ -76,6 +78,16 @@ func (b *Standby) Retain(last uint64) error {
 	return err
 }
 
+// Rotate has the next frame begin a new segment, so that Retain can drop all that was written before. Where there is no
+// room for one (CodeNoRoom), nothing has changed.
+func (b *Standby) Rotate() error {
+	if err := b.spare.health(); err != nil {
+		return err
+	}
+	b.fresh.Store(true)
+	return nil
+}
+
 // Close ends Follow and closes the folder.
 func (b *Standby) Close() (err error) {
 	b.once.Do(func() {
@@ -125,7 +137,6 @@ type following struct {
 	w          *wire
 	generation uint64 // of the frames that come
 	leader     uint64 // the leader's own
-	fresh      bool   // the next frame begins a segment
 }
 
 func (f *following) run() error {
@@ -200,7 +211,7 @@ func (f *following) begin(start beginning) error {
 	if err := s.claim(start.generation); err != nil {
 		return err
 	}
-	f.fresh = true
+	f.b.fresh.Store(true)
 	if start.snapshot == 1 {
 		return f.snapshot(start)
 	}
@@ -276,7 +287,8 @@ func (f *following) take(kind uint32, payload []byte) error {
 		if err != nil || generation == 0 || generation < f.b.s.writtenBy() || generation > f.leader {
 			return peer(fmt.Errorf("a segment of a generation that is not the leader's to send"))
 		}
-		f.generation, f.fresh = generation, true
+		f.generation = generation
+		f.b.fresh.Store(true)
 		return nil
 	case msgFrame:
 		if len(payload) < 8+headSize {
@@ -335,7 +347,7 @@ func (f *following) write(frame []byte) error {
 // room begins a segment where the frame needs one.
 func (f *following) room(h head) error {
 	s := f.b.s
-	if !f.fresh && s.file != nil && s.tip.at+int64(h.size) <= f.b.spare.size {
+	if !f.b.fresh.Load() && s.file != nil && s.tip.at+int64(h.size) <= f.b.spare.size {
 		return nil
 	}
 	sp, err := f.b.spare.take()
@@ -351,7 +363,7 @@ func (f *following) room(h head) error {
 	if err := s.begin(sp, f.generation); err != nil {
 		return stopped(err)
 	}
-	f.fresh = false
+	f.b.fresh.Store(false)
 	return nil
 }
 

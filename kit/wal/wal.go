@@ -8,16 +8,21 @@
 // process or of the power: the disk has everything of which a sync has returned, and of the rest any sectors of 512
 // bytes, as they were or as they were to be.
 //
-//   - Open: mkdir and fsync of the parent; flock of the folder; read of owner. Files named tmp-* are unlinked. Then
-//     pwrite and fsync of owner with the new generation, fsync of the folder: from here on a writer of an older one
-//     acknowledges nothing more. A crash leaves a claim, and the log as it was.
+//   - Open: mkdir and fsync of the parent; flock of the folder; read of owner. Files named tmp-* are unlinked, and of two
+//     segments that begin with the same record the one without a frame. A crash leaves the log as it was; what was
+//     unlinked may be there again, and goes the next time.
 //   - In the newest segment: pwrite of the last frame as it was read, ftruncate to its end, fsync. The frame is written
 //     again since a kernel that failed to write a page may say so once and then call it clean. A crash leaves the same
 //     records.
-//   - Next segment, in the background: open, fallocate (or pwrite of zeros). A crash leaves a tmp-* file.
+//   - Then pwrite and fsync of owner with the new generation, fsync of the folder: from here on a writer of an older one
+//     acknowledges nothing more. A crash leaves a claim, and the log as it was.
+//   - Next segment, in the background: open, fallocate (or pwrite of zeros), and fallocate again for a frame that is larger;
+//     unlink where there is no room. A crash leaves a tmp-* file.
 //   - Begin of a segment: pwrite of its header, fsync, rename, fsync of the folder; only then frames. A crash leaves it
 //     under its temporary name, or with a header and no frame. The one before is cut to its length by ftruncate, not
-//     synced: it may end in zeros, which say nothing.
+//     synced: it may end in zeros, which say nothing. Where it has no frame it is unlinked after that, and the folder
+//     fsynced: a crash leaves both, or the new one.
+//   - Rotate: the begin of a segment, pread of owner. A crash leaves what that of any segment does; no record is concerned.
 //   - Commit: one pwrite of the frame, fdatasync, pread of owner (is it still ours?), then done. A crash before
 //     fdatasync has returned leaves the frame whole, or a torn tail; nobody was told of it.
 //   - Snapshot: writes to tmp-*, an fdatasync every 8 MiB, fsync, rename, fsync of the folder. A crash leaves the one
@@ -28,6 +33,8 @@
 //     newest segments are renamed to *.cut, the rest of one is copied to a *.cut file (fsync, rename, fsync of the
 //     folder) before ftruncate and fsync. A crash leaves a log that is cut less far. A snapshot that a leader sends has
 //     its name before what it replaces goes; Open ends what a crash has interrupted.
+//   - Close: unlink of the next segment's tmp-* file; ftruncate of the newest segment to its length, fsync. A crash leaves
+//     the file, or zeros at the end. Of a log that has failed, nothing is cut: what is there is judged by Open.
 //
 // # Torn tails and damage
 //
