@@ -203,8 +203,7 @@ const (
 	erasePiece = 10_000
 )
 
-// erase drops the documents of visitors whose visit is over from the tables. In the logs they do not stay so long: what
-// is in the tables is dropped there.
+// erase drops the documents of visitors whose visit is over from the tables, and from the logs what is as old as that.
 func (b *Booking) erase(ctx context.Context) error {
 	slots, err := b.store.filled(ctx, b.host.Now().Add(-b.cfg.Erase).UnixMilli())
 	if err != nil {

@@ -2,14 +2,15 @@ package booking
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
 	"github.com/qiongdev/qiong/service/booking/shard"
 )
 
-// A standby drops what it does not need any more: of its tables often, and of its copies once a day, since it has no state
-// at hand and makes one from the log each time.
+// A standby drops what it does not need any more: of its tables often, and of its copies once a day, or twice in the time
+// after which documents are erased, since it has no state at hand and makes one from the log each time.
 const (
 	tidyEvery       = 10 * time.Minute
 	checkpointEvery = 24 * time.Hour
@@ -19,7 +20,8 @@ const (
 func (s *standing) tidy(ctx context.Context) error {
 	tick := time.NewTicker(tidyEvery)
 	defer tick.Stop()
-	for next := time.Now().Add(checkpointEvery); ; {
+	period := min(checkpointEvery, s.p.b.cfg.Erase/2)
+	for next := time.Now().Add(period); ; {
 		s.forget(ctx)
 		select {
 		case <-ctx.Done():
@@ -29,7 +31,7 @@ func (s *standing) tidy(ctx context.Context) error {
 		if time.Now().Before(next) {
 			continue
 		}
-		next = time.Now().Add(checkpointEvery)
+		next = time.Now().Add(period)
 		for i := range s.logs {
 			if err := s.checkpoint(ctx, i); err != nil && ctx.Err() == nil {
 				s.p.b.host.Log.LogAttrs(ctx, slog.LevelError, "a copy of a log was not trimmed", slog.Int("shard", i), slog.Any("err", err))
@@ -38,8 +40,10 @@ func (s *standing) tidy(ctx context.Context) error {
 	}
 }
 
-// checkpoint keeps the state that a copy leads to, and drops what went into it, the tables and evidence.
+// checkpoint keeps the state that a copy leads to, and drops what went into it, the tables and evidence: what comes from now
+// on goes to a new segment, so that the one before can be dropped at the next.
 func (s *standing) checkpoint(ctx context.Context, i int) error {
+	rotated := s.logs[i].Rotate()
 	last, err := shard.Checkpoint(s.logs[i], uint16(i))
 	if err != nil {
 		return err
@@ -51,8 +55,5 @@ func (s *standing) checkpoint(ctx context.Context, i int) error {
 		}
 		last = min(last, at)
 	}
-	if last == 0 {
-		return nil
-	}
-	return s.logs[i].Retain(last)
+	return errors.Join(rotated, s.logs[i].Retain(last))
 }

@@ -163,8 +163,9 @@ func (s *seat) lacking(err error) error {
 		"stop, and restore db/booking.db (on PostgreSQL the schema booking) from a backup: the log makes up for what it lacks; see doc/booking.en.md")
 }
 
-// trim drops what the log does not need any more: it is in the tables, went to evidence, and stands in a
-// snapshot, which has no documents.
+// trim drops what the log does not need any more: it is in the tables, went to evidence, and stands in two snapshots, which
+// have the documents of those alone who wait for a place. What has grown as old as documents may is gone by the third trim
+// after that: the first has it left behind in a segment that is written no more, and at the next two a snapshot is made.
 func (s *seat) trim(ctx context.Context) error {
 	running, err := s.shard()
 	if err != nil {
@@ -181,8 +182,5 @@ func (s *seat) trim(ctx context.Context) error {
 		}
 		last = min(last, at)
 	}
-	if last == 0 {
-		return nil
-	}
-	return running.Retain(last)
+	return errors.Join(running.Rotate(s.b.host.Now().Add(-s.b.cfg.Erase)), running.Retain(last))
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // A snapshot is a head and one part a slot, each with its length before it. The parts need not be of the same moment:
@@ -35,7 +36,8 @@ func (s *State) AppendHead(b []byte, sequence uint64) (head []byte, slots int) {
 	return w.b, len(s.slots)
 }
 
-// AppendSlot appends the part of the i-th slot; an empty one where it was retired.
+// AppendSlot appends the part of the i-th slot; an empty one where it was retired. The documents of those who wait are in
+// it while they can still be served.
 func (s *State) AppendSlot(b []byte, i int) []byte {
 	slot := s.slots[i]
 	if slot == nil {
@@ -63,12 +65,25 @@ func (s *State) AppendSlot(b []byte, i int) []byte {
 	}
 	w.number(uint64(len(slot.waiting)))
 	for i := range slot.waiting {
-		entry := slot.waiting[i].event.Append(nil)
+		entry := slot.waiting[i].kept(slot).Append(nil)
 		w.b = append(w.b, flag(slot.waiting[i].gone))
 		w.number(uint64(len(entry)))
 		w.b = append(w.b, entry...)
 	}
 	return w.b
+}
+
+// kept returns an entry as a snapshot keeps it: without documents where nobody will make a booking of it any more.
+func (w *waiting) kept(slot *Slot) *Event {
+	if !w.gone && !slot.ended && !slot.Closed() {
+		return &w.event
+	}
+	e := w.event
+	e.Visitors = slices.Clone(e.Visitors)
+	for i := range e.Visitors {
+		e.Visitors[i].Sealed = nil
+	}
+	return &e
 }
 
 func (w *writer) kept(slot *Slot, b *booking) {
@@ -144,6 +159,12 @@ func (s *State) ReadSnapshot(next func() ([]byte, error)) (sequence uint64, err 
 	}
 	s.byID.Store(&byID)
 	return sequence, nil
+}
+
+// Mark commits an event that changes nothing: it retires a day that no slot has. Snapshots are named by their last event;
+// where nothing happens, this makes room for a newer one.
+func (s *State) Mark(now int64, emit Emit) {
+	s.commit(&Event{Kind: DayRetired, At: now, Day: -1}, emit)
 }
 
 // ended says that something is left over, where nothing was wrong before.

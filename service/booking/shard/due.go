@@ -13,6 +13,7 @@ const sweep = 1000
 // slots that are over or closed, days to forget.
 func (s *Shard) pass(t *turn) bool {
 	now := s.now
+	s.mark(t)
 	done := s.wheel.advance(now/1000, sweep, func(n ledger.Number) { s.state.Expire(now, n, rand.Uint64(), t.emit) })
 	oldest := ledger.DayOf(now/1000) - s.o.Keep
 	forget := oldest

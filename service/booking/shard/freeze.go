@@ -44,6 +44,14 @@ func (s *Shard) freeze() {
 	})
 }
 
+// mark has something to make a snapshot of, where one was asked for and nothing has happened since the last: of the two that
+// are kept the older must not stay for ever, nor the log from it on.
+func (s *Shard) mark(t *turn) {
+	if s.wanted.Load() && s.last == s.frozen.Load() {
+		s.state.Mark(s.now, t.emit)
+	}
+}
+
 // keep writes a snapshot, asking the writer for one slot at a time.
 func (s *Shard) keep(last uint64, head []byte, slots int) error {
 	if err := s.log.Wait(context.Background(), last); err != nil {

@@ -61,7 +61,8 @@ type Shard struct {
 	frozen  atomic.Uint64  // last record of the newest snapshot
 	freezes sync.WaitGroup // the snapshot that is being made
 	taking  atomic.Bool
-	wanted  atomic.Bool // a snapshot was asked for
+	wanted  atomic.Bool  // a snapshot was asked for
+	begun   atomic.Int64 // when the segment of the log that is written began, or earlier, in milliseconds
 }
 
 // Counts are what a shard has done since it was opened. They are read beside it.
@@ -102,6 +103,7 @@ func Open(o Options) (*Shard, error) {
 		between: make(chan func()), again: make(chan struct{}, 1), stopped: make(chan struct{})}
 	s.turns.New = func() any { return new(turn) }
 	s.frozen.Store(frozen)
+	s.begun.Store(o.Now().UnixMilli())
 	state.Keys(s.keys.add)
 	state.Holds(s.wheel.add)
 	state.Due(func(slot *ledger.Slot) {
@@ -151,6 +153,20 @@ func (s *Shard) Durable() uint64 { return s.log.Durable() }
 func (s *Shard) Retain(last uint64) error {
 	s.wanted.Store(true)
 	return s.log.Retain(last)
+}
+
+// Rotate has the log begin a new segment where the one that is written was begun before a time: what stands in it can't be
+// dropped otherwise, however old it is.
+func (s *Shard) Rotate(before time.Time) error {
+	if s.begun.Load() >= before.UnixMilli() {
+		return nil
+	}
+	now := s.o.Now()
+	err := s.log.Rotate()
+	if err == nil {
+		s.begun.Store(now.UnixMilli())
+	}
+	return err
 }
 
 // Err returns why the shard takes nothing in any more; nil while it does.

@@ -1,11 +1,13 @@
 package shard
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -311,6 +313,52 @@ func TestSnapshotsAreTakenAmidBookings(t *testing.T) {
 	state, _, frozen, err := Recover(log, 0)
 	if err != nil || frozen == 0 || state.Len() != 8000 {
 		t.Fatalf("%d bookings after a snapshot of %d, %v", state.Len(), frozen, err)
+	}
+}
+
+// A shard in which nothing happens any more can be trimmed all the same: what was written is in no file then.
+func TestAQuietShardIsTrimmed(t *testing.T) {
+	dir, clock := t.TempDir(), newClock()
+	s := run(t, dir, clock, Options{})
+	slot := s.open(t, "s1", 10, nil)
+	a := NewAsk(1)
+	fill(a.Request(0), slot, 1)
+	a.Request(0).Visitors[0].Sealed = []byte("a sealed document")
+	if err := s.Book(t.Context(), a); err != nil || a.Result(0).Refused != nil {
+		t.Fatal(a.Result(0).Refused, err)
+	}
+	stands := func() (names []string) {
+		files, err := filepath.Glob(filepath.Join(dir, "*"))
+		for _, name := range files {
+			var data []byte
+			if data, err = os.ReadFile(name); bytes.Contains(data, []byte("a sealed document")) {
+				names = append(names, filepath.Base(name))
+			}
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return names
+	}
+	trim := func() {
+		frozen := s.Frozen()
+		if err := errors.Join(s.Rotate(clock.now().Add(-time.Hour)), s.Retain(frozen)); err != nil {
+			t.Fatal(err)
+		}
+		clock.add(20 * time.Minute)
+		eventually(t, "a snapshot", func() bool { return s.Frozen() > frozen })
+	}
+	for range 4 {
+		trim()
+	}
+	if names := stands(); len(names) != 1 {
+		t.Fatalf("before the time is over it stands in %v", names)
+	}
+	for range 3 {
+		trim()
+	}
+	if names := stands(); len(names) != 0 {
+		t.Fatalf("after the time is over it stands in %v", names)
 	}
 }
 
