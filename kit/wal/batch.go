@@ -182,8 +182,8 @@ func (l *Log) recycle(b *Batch) {
 	l.free <- b
 }
 
-// put writes one batch and syncs it; an empty one is there for the segment that it begins. A writer that has been overtaken finds out before anybody is told: the next
-// generation claims the folder before it reads how far the log goes.
+// put writes one batch and syncs it; an empty one is there for the segment that it begins. A writer that has been
+// overtaken finds out before anybody is told: the next generation claims the folder before it reads how far the log goes.
 func (l *Log) put(b *Batch) error {
 	if sp := b.spare; sp != nil {
 		b.spare = nil
