@@ -1,8 +1,10 @@
 package sqlite_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -91,5 +93,30 @@ func TestReopenKeepsWhatWasWritten(t *testing.T) {
 	}
 	if found, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "*.db")); len(found) != 1 || found[0] != path {
 		t.Errorf("files: %v", found)
+	}
+}
+
+func TestWhatIsEmptiedLeavesNothingInTheFile(t *testing.T) {
+	ctx, path := context.Background(), filepath.Join(t.TempDir(), "t.db")
+	db, err := sqlite.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Migrate(ctx, "t", fstest.MapFS{"0001_t.sql": {Data: []byte("-- +goose Up\nCREATE TABLE t (id BIGINT PRIMARY KEY, body TEXT);")}}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range int64(200) {
+		if _, err := db.Exec(ctx, sqldb.Durable, "INSERT INTO t VALUES ($1, $2)", i, strings.Repeat("sealed-document", 20)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := db.Exec(ctx, sqldb.Durable, "UPDATE t SET body = ''"); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if data, err := os.ReadFile(path); err != nil || bytes.Contains(data, []byte("sealed-document")) {
+		t.Errorf("it is still in the file's %d bytes, %v", len(data), err)
 	}
 }
