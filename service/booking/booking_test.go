@@ -22,6 +22,7 @@ import (
 	"github.com/qiongdev/qiong/kit/label"
 	"github.com/qiongdev/qiong/kit/receipt"
 	"github.com/qiongdev/qiong/service/booking"
+	"github.com/qiongdev/qiong/service/booking/ticket"
 	"github.com/qiongdev/qiong/service/evidence"
 )
 
@@ -114,15 +115,15 @@ func TestBookPayComeAndProve(t *testing.T) {
 	qiongtest.Databases(t, func(t *testing.T, database string) {
 		h := start(t, database, "", bay, nil)
 		visitor := h.As("visitor", auth.Applicant)
-		slot := slots(t, h)[0].ID
-		made, err := reserve(visitor, "key-00000001", map[string]any{"slot": slot, "product": "boat", "visitors": []any{someone(1), someone(2)}})
+		slot, party := slots(t, h)[0].ID, []any{someone(1), map[string]any{"kind": "", "child": true}}
+		made, err := reserve(visitor, "key-00000001", map[string]any{"slot": slot, "product": "boat", "visitors": party})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if made.Status != "held" || made.Amount != 24000 || made.Until == nil {
 			t.Fatalf("made %+v", made)
 		}
-		again, err := reserve(visitor, "key-00000001", map[string]any{"slot": slot, "product": "boat", "visitors": []any{someone(1), someone(2)}})
+		again, err := reserve(visitor, "key-00000001", map[string]any{"slot": slot, "product": "boat", "visitors": party})
 		if err != nil || again.ID != made.ID {
 			t.Fatalf("again %+v, %v", again, err)
 		}
@@ -139,6 +140,9 @@ func TestBookPayComeAndProve(t *testing.T) {
 		})
 		if len(v.Visitors) != 2 || v.Code == "" || len(v.History) != 2 {
 			t.Fatalf("%+v", v)
+		}
+		if code, err := ticket.Parse(v.Code); err != nil || code.Ticket.Flags != ticket.RealName|ticket.Child || code.Ticket.Party != 2 {
+			t.Errorf("the code says %+v, %v", code.Ticket, err)
 		}
 		proves(t, h, visitor, made.ID)
 	})

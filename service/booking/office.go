@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -275,6 +276,13 @@ func (b *Booking) code(k *kept) (string, error) {
 	}
 	if k.channel == ledger.Elderly {
 		t.Flags |= ticket.Elderly
+	}
+	people, err := unpackVisitors(k.visitors)
+	if err != nil {
+		return "", err
+	}
+	if slices.ContainsFunc(people, func(v ledger.Visitor) bool { return v.Child }) {
+		t.Flags |= ticket.Child
 	}
 	sum := gm.SM3(k.visitors)
 	copy(t.Digest[:], sum[:])
