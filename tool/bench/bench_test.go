@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -137,6 +138,20 @@ func TestInterruptedTellsWhatWasDone(t *testing.T) {
 	defer s.Close()
 	r, err := run(ctx, t, []string{s.URL + "/"}, "rate=200", "for=1h", "calibrate=false")
 	if !errs.Is(err, errs.Canceled) || r.Complete || len(r.Phases) != 1 || r.Phases[0].Sent == 0 {
+		t.Errorf("%v, %+v", err, r)
+	}
+}
+
+func TestWhatWasMeasuredStandsThoughTheServerDied(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer s.Close()
+	server := exec.Command("sleep", "0.2")
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go server.Wait() //nolint:errcheck // it only has to be gone
+	r, err := run(t.Context(), t, []string{s.URL + "/"}, "rate=200", "for=600ms", "calibrate=false", fmt.Sprint("pid=", server.Process.Pid))
+	if err != nil || len(r.Phases) != 1 || r.Phases[0].Done == 0 || r.Phases[0].Usage.Server != 0 {
 		t.Errorf("%v, %+v", err, r)
 	}
 }
