@@ -34,7 +34,9 @@ func (t *Tree) Draw(beacon []byte) (*Draw, error) {
 	}
 	r := t.Record()
 	r.Drawn, r.Beacon, r.Seed = true, bytes.Clone(beacon), t.list.seed
-	return &Draw{tree: t, record: r, order: order(r, t.list.numbers, t.list.entry)}, nil
+	sorted := order(r, t.list.numbers, t.list.entry)
+	r.Order = r.seal(sorted)
+	return &Draw{tree: t, record: r, order: sorted}, nil
 }
 
 // Record returns all that there is to publish; with the list ([List.WriteTo]) it lets anyone compute the order again.

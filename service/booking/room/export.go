@@ -1,12 +1,13 @@
 package room
 
 import (
+	"bufio"
 	"crypto/hmac"
 	"encoding/binary"
+	"io"
 	"time"
 
 	"github.com/qiongdev/qiong/kit/errs"
-	"github.com/qiongdev/qiong/kit/gm"
 )
 
 // An export, version 1, integers as varints of encoding/binary:
@@ -49,7 +50,7 @@ func (r *Room) Export() []byte {
 			b = binary.AppendVarint(b, r.admitted.until[uint32(i+1)])
 		}
 	}
-	tag := r.exportMAC(b)
+	tag := r.tokens.exportMAC(b)
 	return append(b, tag[:]...)
 }
 
@@ -66,8 +67,16 @@ func (r *Room) exportStage(b []byte) []byte {
 	return append(b, r.draw.record.Beacon...)
 }
 
-func (r *Room) exportMAC(b []byte) [32]byte {
-	return r.tokens.places.sum([]byte("export"), b)
+func (t *tokens) exportMAC(b []byte) [32]byte { return t.places.sum([]byte("export"), b) }
+
+// unseal returns what reads an export, where its MAC is true.
+func (t *tokens) unseal(export []byte) (*decoder, bool) {
+	if len(export) < 32 {
+		return nil, false
+	}
+	body, tag := export[:len(export)-32], export[len(export)-32:]
+	want := t.exportMAC(body)
+	return &decoder{b: body}, hmac.Equal(want[:], tag)
 }
 
 // Restore returns the room of an export. The configuration must be that of the room that was exported; an export of
@@ -80,15 +89,10 @@ func Restore(cfg Config, export []byte) (*Room, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &decoder{b: export}
-	if len(export) < 32 {
+	d, ok := r.tokens.unseal(export)
+	if !ok {
 		return nil, badExport()
 	}
-	body, tag := export[:len(export)-32], export[len(export)-32:]
-	if want := r.exportMAC(body); !hmac.Equal(want[:], tag) {
-		return nil, badExport()
-	}
-	d.b = body
 	if err := r.restore(d); err != nil {
 		return nil, err
 	}
@@ -102,6 +106,73 @@ func badExport() error {
 	return errs.New(errs.Invalid, "候场数据损坏、被改动，或不属于本场次", "the export is damaged, altered, or not of this sale").WithCode("room.export")
 }
 
+// WriteList writes the closed list that stands in an export of a sale, as [List.WriteTo] does, without making the room again:
+// for one that is over. key is that of the room's configuration. Where the list was still open the error is of kind Conflict
+// and code "room.open"; an export of another sale, or one that was changed, is of kind Invalid and code "room.export".
+func WriteList(w io.Writer, key []byte, sale string, export []byte) error {
+	t, err := newTokens(key, sale)
+	if err != nil {
+		return err
+	}
+	d, ok := t.unseal(export)
+	if !ok || d.heading().sale != sale {
+		return badExport()
+	}
+	if st := d.stage(); st.kind == 0 && !d.bad {
+		return errs.New(errs.Conflict, "名单没有封定", "the list was not closed").WithCode("room.open")
+	}
+	out := bufio.NewWriterSize(w, 1<<16)
+	var line []byte
+	for i := range d.uvarint(4 * maxLimit) {
+		p, alias, _ := d.place(0)
+		if d.bad {
+			break
+		}
+		if !p.drawn {
+			continue
+		}
+		line = appendLine(line[:0], uint32(i+1), alias)
+		if _, err := out.Write(line); err != nil {
+			return err
+		}
+	}
+	if d.bad {
+		return badExport()
+	}
+	return out.Flush()
+}
+
+// heading is what an export begins with.
+type heading struct {
+	sale       string
+	opens      int64
+	commitment [32]byte
+}
+
+func (d *decoder) heading() (h heading) {
+	if string(d.bytes(len(exportHead))) != exportHead {
+		d.bad = true
+	}
+	h.sale, h.opens, h.commitment = string(d.text(maxSale)), d.varint(), [32]byte(d.bytes(32))
+	return h
+}
+
+// place reads a row behind one that joined at last; until is that of an admitted one.
+func (d *decoder) place(last int64) (p place, alias Alias, until int64) {
+	flags := d.byte()
+	p = place{state: State(flags &^ exportDrawn), drawn: flags&exportDrawn != 0}
+	if p.state > Left || p.state == Vacant && p.drawn {
+		d.bad = true
+	}
+	if p.state != Vacant {
+		alias, p.joined = Alias(d.bytes(16)), last+d.varint()
+	}
+	if p.state == Admitted {
+		until = d.varint()
+	}
+	return p, alias, until
+}
+
 // stage is how far an exported room had come.
 type stage struct {
 	kind   byte
@@ -111,9 +182,7 @@ type stage struct {
 }
 
 func (r *Room) restore(d *decoder) error {
-	commitment := gm.SM3(r.cfg.Seed[:])
-	same := string(d.bytes(len(exportHead))) == exportHead && string(d.text(maxSale)) == r.cfg.Sale &&
-		d.varint() == r.cfg.Opens.UnixMilli() && string(d.bytes(32)) == string(commitment[:])
+	same := d.heading() == heading{r.cfg.Sale, r.cfg.Opens.UnixMilli(), r.Commitment()}
 	st := d.stage()
 	n := int(d.uvarint(4 * maxLimit))
 	if !same || d.bad || st.first > n || n > len(d.b) {
@@ -131,26 +200,23 @@ func (r *Room) restorePlaces(d *decoder, n int) bool {
 	r.byAlias = make(map[Alias]uint32, n)
 	last := int64(0)
 	for i := range n {
-		flags := d.byte()
-		p := place{state: State(flags &^ exportDrawn), drawn: flags&exportDrawn != 0}
-		if p.state > Left || p.state == Vacant && p.drawn {
+		p, alias, until := d.place(last)
+		if d.bad {
 			return false
 		}
 		if p.state != Vacant {
-			r.aliases[i] = Alias(d.bytes(16))
-			p.joined = last + d.varint()
-			last = p.joined
-			r.byAlias[r.aliases[i]] = uint32(i + 1)
+			r.aliases[i], last = alias, p.joined
+			r.byAlias[alias] = uint32(i + 1)
 		}
 		if p.state == Admitted {
-			r.admitted.add(uint32(i+1), d.varint())
+			r.admitted.add(uint32(i+1), until)
 		}
 		if p.state == InDraw || p.state == Waiting || p.state == Admitted {
 			r.live++
 		}
 		r.places[i] = p
 	}
-	return !d.bad
+	return true
 }
 
 // restoreStage closes the list and begins the queue again, as it was exported.

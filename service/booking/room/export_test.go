@@ -88,6 +88,36 @@ func TestRestoreRefuses(t *testing.T) {
 	}
 }
 
+// The list of a sale that is over is the one that was published.
+func TestWriteList(t *testing.T) {
+	r := lived(t)
+	var list bytes.Buffer
+	must(t, WriteList(&list, r.cfg.Key, r.cfg.Sale, r.Export()))
+	if !bytes.Equal(list.Bytes(), publish(t, r.Draw())) {
+		t.Errorf("another list:\n%s", list.Bytes())
+	}
+	early := filled(t, 3, nil).Export()
+	changed := r.Export()
+	changed[20] ^= 1
+	for name, c := range map[string]struct {
+		key    []byte
+		sale   string
+		export []byte
+		code   string
+	}{
+		"before the opening": {r.cfg.Key, r.cfg.Sale, early, "room.open"},
+		"changed":            {r.cfg.Key, r.cfg.Sale, changed, "room.export"},
+		"of another sale":    {r.cfg.Key, "x", r.Export(), "room.export"},
+		"of another house":   {[]byte("another key of a house"), r.cfg.Sale, r.Export(), "room.export"},
+		"nothing":            {r.cfg.Key, r.cfg.Sale, nil, "room.export"},
+	} {
+		list.Reset()
+		if err := WriteList(&list, c.key, c.sale, c.export); err == nil || errs.As(err).Code != c.code || list.Len() > 0 {
+			t.Errorf("%s: %v, %d bytes", name, err, list.Len())
+		}
+	}
+}
+
 // Whatever a body with a true MAC says, Restore refuses it or makes a sound room.
 func FuzzRestore(f *testing.F) {
 	drawn := lived(f)
@@ -101,10 +131,19 @@ func FuzzRestore(f *testing.F) {
 		f.Add(e[:len(e)-32])
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		tag := drawn.exportMAC(body)
-		r, err := Restore(drawn.cfg, append(bytes.Clone(body), tag[:]...))
+		tag := drawn.tokens.exportMAC(body)
+		export := append(bytes.Clone(body), tag[:]...)
+		var list, want bytes.Buffer
+		listed := WriteList(&list, drawn.cfg.Key, drawn.cfg.Sale, export)
+		r, err := Restore(drawn.cfg, export)
 		if err != nil {
 			return
+		}
+		if l := r.List(); l != nil {
+			_, _ = l.WriteTo(&want)
+		}
+		if (listed == nil) != (r.List() != nil) || !bytes.Equal(list.Bytes(), want.Bytes()) {
+			t.Fatalf("the list is %q, want %q: %v", list.Bytes(), want.Bytes(), listed)
 		}
 		again, err := Restore(drawn.cfg, r.Export())
 		if err != nil || !bytes.Equal(again.Export(), r.Export()) {

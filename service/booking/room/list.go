@@ -72,15 +72,19 @@ func (l *List) WriteTo(w io.Writer) (int64, error) {
 	var line []byte
 	var total int64
 	for _, n := range l.numbers {
-		line = strconv.AppendUint(line[:0], uint64(n), 10)
-		line = hex.AppendEncode(append(line, ' '), l.aliases[n-1][:])
-		line = append(line, '\n')
+		line = appendLine(line[:0], n, l.aliases[n-1])
 		m, err := out.Write(line)
 		if total += int64(m); err != nil {
 			return total, err
 		}
 	}
 	return total, out.Flush()
+}
+
+// appendLine adds the line of an entry.
+func appendLine(b []byte, number uint32, alias Alias) []byte {
+	b = strconv.AppendUint(b, uint64(number), 10)
+	return append(hex.AppendEncode(append(b, ' '), alias[:]), '\n')
 }
 
 // tileLevel is the lowest level of the tree whose nodes are kept. A proof hashes the 32 entries below again, and the
@@ -114,6 +118,9 @@ func (l *List) Tree() *Tree {
 	t.root = edge.Root()
 	return t
 }
+
+// List returns the list that it is over.
+func (t *Tree) List() *List { return t.list }
 
 // Root returns the root.
 func (t *Tree) Root() merkle.Hash { return t.root }

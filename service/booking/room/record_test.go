@@ -88,6 +88,10 @@ func TestACheatIsFound(t *testing.T) {
 		"another seed":         {func(r *Record) { r.Seed[0]++ }, list, "room.draw"},
 		"another count":        {func(r *Record) { r.Count++ }, list, "room.draw"},
 		"another root":         {func(r *Record) { r.Root[0]++ }, list, "room.draw"},
+		"another beacon":       {func(r *Record) { r.Beacon = []byte("another") }, list, "room.draw"},
+		"another opening":      {func(r *Record) { r.Opens = r.Opens.Add(time.Second) }, list, "room.draw"},
+		"another sale":         {func(r *Record) { r.Sale += "x" }, list, "room.draw"},
+		"another order":        {func(r *Record) { r.Order[31]++ }, list, "room.draw"},
 		"an entry less":        {func(*Record) {}, list[:bytes.LastIndexByte(list[:len(list)-1], '\n')+1], "room.draw"},
 		"another entry":        {func(*Record) {}, bytes.Replace(list, []byte("1 "), []byte("0"), 1), "room.list"},
 		"an alias changed":     {func(*Record) {}, flipHex(list), "room.draw"},
@@ -101,11 +105,37 @@ func TestACheatIsFound(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	moved := rec
-	moved.Beacon = []byte("another")
-	order, err := VerifyDraw(moved, list)
-	if err != nil || slices.Equal(order, d.Order()) {
-		t.Errorf("the beacon does not move the order: %v", err)
+	moved, err := d.Tree().Draw([]byte("another"))
+	must(t, err)
+	if slices.Equal(moved.Order(), d.Order()) {
+		t.Error("the beacon does not move the order")
+	}
+}
+
+// Every byte of what is published means something.
+func TestNoByteCanBeChanged(t *testing.T) {
+	d := open(t, filled(t, 12, nil), []byte("a beacon"))
+	record, list := d.Record().Text(), publish(t, d)
+	passes := func(record, list []byte) bool {
+		r, err := ParseRecord(record)
+		if err == nil {
+			_, err = VerifyDraw(r, list)
+		}
+		return err == nil
+	}
+	if !passes(record, list) {
+		t.Fatal("what was published does not pass")
+	}
+	for _, text := range [][]byte{record, list} {
+		for i := range text {
+			for _, bit := range []byte{1, 2, 4, 8, 16, 32, 64, 128} {
+				text[i] ^= bit
+				if passes(record, list) {
+					t.Errorf("with byte %d changed it passes:\n%s%s", i, record, list)
+				}
+				text[i] ^= bit
+			}
+		}
 	}
 }
 
@@ -136,6 +166,36 @@ func TestRecordsHaveOneForm(t *testing.T) {
 		if _, err := ParseRecord([]byte(bad)); !errs.Is(err, errs.Invalid) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+func TestARecordIsRefusedByItsLine(t *testing.T) {
+	good := string(open(t, filled(t, 3, nil), nil).Record().Text())
+	lines := strings.SplitAfter(good, "\n")
+	for i, name := range []string{"", "sale", "opens", "commitment", "count", "root", "beacon", "seed", "order"} {
+		bad := strings.Replace(good, lines[i], "x"+lines[i], 1)
+		if _, err := ParseRecord([]byte(bad)); err == nil || errs.As(err).Line != i+1 || errs.As(err).Field != name || errs.As(err).Code != "room.record" {
+			t.Errorf("line %d: %v", i+1, err)
+		}
+		cut := strings.Join(lines[:i], "")
+		if _, err := ParseRecord([]byte(cut)); i != 4 && i != 6 && (err == nil || errs.As(err).Line != i+1) {
+			t.Errorf("before line %d: %v", i+1, err)
+		}
+	}
+	for text, line := range map[string]int{good + "more\n": 10, good + "more": 10, good[:len(good)-1]: 9} {
+		if _, err := ParseRecord([]byte(text)); err == nil || errs.As(err).Line != line {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	if _, err := ParseRecord(bytes.Repeat([]byte(good), 20)); err == nil {
+		t.Error("a long one is read")
+	}
+	r, err := ParseRecord([]byte(good))
+	must(t, err)
+	earlier := r
+	earlier.Drawn, earlier.Root[0] = false, earlier.Root[0]+1
+	if err := r.Continues(earlier); err == nil || errs.As(err).Line != 6 {
+		t.Errorf("another root before: %v", err)
 	}
 }
 
