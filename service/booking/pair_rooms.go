@@ -15,11 +15,13 @@ import (
 
 // A standby copies the waiting rooms of its leader as the leader keeps them for its own next start: seed, list, order, who
 // was let in. What was not kept yet when the leader went down is lost as it is where a server alone goes down: people
-// bring their places back with the tokens they have, which both servers know.
+// bring their places back with the tokens they have, which both servers know. What is published of a draw is never lost:
+// the leader shows it when every standby in sync has it, and none gets in sync without it.
 const (
 	roomsPath  = pairBase + "/rooms"
-	roomsEvery = 2 * time.Second
+	roomsEvery = 500 * time.Millisecond
 	roomsFor   = 30 * time.Second // for one room
+	roomsLate  = 10 * time.Second // a standby without a room that waits to be shown is in sync no longer
 	maxRoom    = 128 << 20        // bytes of one, as it travels
 )
 
@@ -56,11 +58,85 @@ func (p *pair) lend(w http.ResponseWriter, r *http.Request) error {
 	if !p.tickets.use(in.Ticket, name, roomTicket) {
 		return errs.New(errs.Forbidden, "凭证无效", "the ticket is not good").WithCode("booking.pair-ticket")
 	}
+	p.note(name, in.Have)
 	room, err := p.b.store.roomBut(r.Context(), in.Have, p.b.host.Now().Add(-roomAfter))
 	if err != nil {
 		return err
 	}
 	return p.tell(w, r, room)
+}
+
+// note takes down which rooms a standby has.
+func (p *pair) note(name string, have map[string]int64) {
+	p.mu.Lock()
+	t := p.term
+	p.mu.Unlock()
+	if t == nil {
+		return
+	}
+	f := t.follower(name)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f.rooms = have
+}
+
+// copied reports whether a room, as it was kept at a moment, is wherever somebody may take over, so that it can be shown.
+func (b *Booking) copied(sale string, opens, kept time.Time) bool {
+	if b.pair == nil {
+		return true
+	}
+	b.pair.mu.Lock()
+	t := b.pair.term
+	b.pair.mu.Unlock()
+	return t != nil && t.copied(roomCopy{Sale: sale, Opens: opens.UnixMilli(), Saved: kept.UnixMilli()})
+}
+
+// copied reports whether every standby in sync has a room, or a later copy of it; what is over is copied no more. From the
+// first time on that it is asked about, no other standby gets in sync without the room, and one that lacks it for long is in
+// sync no longer.
+func (t *term) copied(room roomCopy) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.over(room) {
+		return true
+	}
+	t.rooms[room.Sale] = room
+	since, waiting := t.awaited[room.Sale]
+	all := true
+	for _, f := range t.standbys {
+		if f.inSync && !f.has(room) {
+			all, f.late = false, f.late || waiting && time.Since(since) > roomsLate
+		}
+	}
+	switch {
+	case all:
+		delete(t.awaited, room.Sale)
+	case !waiting:
+		t.awaited[room.Sale] = time.Now()
+	}
+	return all
+}
+
+// over reports whether a room is lent no more.
+func (t *term) over(room roomCopy) bool {
+	return room.Opens <= t.p.b.host.Now().Add(-roomAfter).UnixMilli()
+}
+
+// hasAll reports whether a standby has all rooms that may have been seen. It needs the mutex.
+func (t *term) hasAll(f *follower) bool {
+	maps.DeleteFunc(t.rooms, func(_ string, room roomCopy) bool { return t.over(room) })
+	for _, room := range t.rooms {
+		if !f.has(room) {
+			return false
+		}
+	}
+	return true
+}
+
+// has reports whether a standby has a room, or a later copy of it.
+func (f *follower) has(room roomCopy) bool {
+	saved, ok := f.rooms[room.Sale]
+	return ok && saved >= room.Saved
 }
 
 // rooms copies the leader's rooms, until ctx ends.
@@ -84,7 +160,7 @@ func (s *standing) rooms(ctx context.Context) error {
 		if leader.epoch != of { // what it has, another may have otherwise
 			have, of = map[string]roomCopy{}, leader.epoch
 		}
-		over := s.p.b.host.Now().Add(-roomAfter).UnixMilli()
+		over := s.p.b.host.Now().Add(-2 * roomAfter).UnixMilli() // when the leader, by its own clock, has long forgotten them
 		maps.DeleteFunc(have, func(_ string, r roomCopy) bool { return r.Opens <= over })
 		err := s.borrow(ctx, leader.peer, have)
 		if err == nil || ctx.Err() != nil {

@@ -3,6 +3,7 @@ package booking_test
 import (
 	"database/sql"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -84,5 +85,39 @@ func TestPairKeepsWaitingRooms(t *testing.T) {
 	}
 	if got := record(standby); string(got) != string(committed) {
 		t.Errorf("the seed is another: %x, and was committed to as %x", got, committed)
+	}
+}
+
+// What anybody has seen of a draw stands after a take-over, however soon: the standby had it before.
+func TestPairKeepsWhatWasSeenOfADraw(t *testing.T) {
+	c := newCouple(t, true)
+	if err := os.WriteFile(filepath.Join(c.spots, "bay.yaml"), []byte(peak), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"w", "a", "b"} {
+		c.start(name)
+	}
+	leader := c.leads("a", "b")
+	standby := other(leader)
+	_, sale := openSale(t, c.office[leader], time.Now().Add(4*time.Second).Truncate(time.Second))
+	joinAll(t, c.houses[leader], sale, 8)
+	var record []byte
+	eventually(t, "the draw", func() bool {
+		record = fetch(t, c.url(leader)+sale+"/draw")
+		return strings.Contains(string(record), "seed ")
+	})
+	c.houses[leader].Stop()
+	eventually(t, "the standby leads, and its room is open", func() bool {
+		return c.view(standby).Role == "leader" && status(t, c.url(standby)+sale+"/draw/list") == http.StatusOK
+	})
+	if got := fetch(t, c.url(standby)+sale+"/draw"); string(got) != string(record) {
+		t.Fatalf("the record was\n%sand is\n%s", record, got)
+	}
+	r, err := room.ParseRecord(record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if order, err := room.VerifyDraw(r, fetch(t, c.url(standby)+sale+"/draw/list")); err != nil || len(order) != 8 {
+		t.Errorf("%d in the draw, %v", len(order), err)
 	}
 }

@@ -25,8 +25,10 @@ const (
 
 // follower is another server, as the leader sees it.
 type follower struct {
-	inSync bool      // as the register has it, or may have it: its acknowledgements are waited for
-	here   time.Time // when it was connected last
+	inSync bool             // as the register has it, or may have it: its acknowledgements are waited for
+	here   time.Time        // when it was connected last
+	rooms  map[string]int64 // that it said it has: when they were kept, by sale
+	late   bool             // a room has waited for it for long
 	lies   int
 	next   time.Time     // when it may be tried
 	wait   time.Duration // before the try after that
@@ -125,7 +127,7 @@ func (t *term) look(ctx context.Context, name string) {
 	}
 	lied := c.lies > f.lies
 	f.lies = c.lies
-	inSync, away := f.inSync, now.Sub(f.here)
+	inSync, away, late, whole := f.inSync, now.Sub(f.here), f.late, t.hasAll(f)
 	t.mu.Unlock()
 	if lied {
 		t.p.counts.lies.Inc()
@@ -133,7 +135,7 @@ func (t *term) look(ctx context.Context, name string) {
 			slog.String("standby", name), slog.Any("err", c.err))
 	}
 	if !inSync {
-		if c.connected && !c.cutOff && c.behind <= near && now.After(f.next) {
+		if c.connected && !c.cutOff && c.behind <= near && whole && now.After(f.next) {
 			t.take(ctx, name, f)
 		}
 		return
@@ -141,7 +143,7 @@ func (t *term) look(ctx context.Context, name string) {
 	for i, log := range t.logs {
 		t.probes[i].send(log)
 	}
-	if c.cutOff || away > awayFor || c.stalled {
+	if c.cutOff || away > awayFor || c.stalled || late {
 		t.drop(ctx, name, f, c)
 	}
 }
@@ -152,11 +154,12 @@ func (t *term) drop(ctx context.Context, name string, f *follower, c condition) 
 		return // the lease is lost, or ctx has ended: it is waited for until the end
 	}
 	t.mu.Lock()
-	f.inSync, f.next = false, time.Now().Add(awayFor)
+	late := f.late
+	f.inSync, f.rooms, f.late, f.next = false, nil, false, time.Now().Add(awayFor)
 	t.mu.Unlock()
 	t.require()
 	t.p.b.host.Log.LogAttrs(ctx, slog.LevelWarn, "a standby is out of sync; bookings go on without it", slog.String("standby", name),
-		slog.Bool("connected", c.connected), slog.Bool("stalled", c.stalled), slog.Any("err", c.err))
+		slog.Bool("connected", c.connected), slog.Bool("stalled", c.stalled), slog.Bool("late", late), slog.Any("err", c.err))
 }
 
 // take has a standby in sync: first it is waited for, then the voters decide that it may take over.
@@ -164,14 +167,18 @@ func (t *term) take(ctx context.Context, name string, f *follower) {
 	t.require(name)
 	short, cancel := context.WithTimeout(ctx, stalledFor)
 	defer cancel()
-	if err := t.settle(short); err != nil {
+	err := t.settle(short)
+	t.mu.Lock()
+	f.inSync = err == nil && t.hasAll(f) // from here on it may be
+	if f.inSync {
+		f.wait, f.here = tryAgain, time.Now()
+	}
+	t.mu.Unlock()
+	if !f.inSync {
 		t.require()
 		f.next, f.wait = time.Now().Add(f.wait), min(2*f.wait, tryLast)
 		return
 	}
-	t.mu.Lock()
-	f.inSync, f.wait, f.here = true, tryAgain, time.Now() // from here on it may be
-	t.mu.Unlock()
 	if t.holder.SetInSync(ctx, t.others("")...) == nil {
 		t.p.b.host.Log.LogAttrs(ctx, slog.LevelInfo, "a standby is in sync", slog.String("standby", name))
 	}

@@ -23,7 +23,9 @@ type term struct {
 
 	mu       sync.Mutex
 	standbys map[string]*follower
-	ships    context.Context // of connections
+	rooms    map[string]roomCopy  // that may have been seen, by sale and without their places
+	awaited  map[string]time.Time // since when a room waits for standbys
+	ships    context.Context      // of connections
 	end      context.CancelFunc
 	closed   sync.Once
 	err      error // of closing
@@ -31,7 +33,8 @@ type term struct {
 
 // lead opens the logs with this term's epoch and serves, until ctx ends, the lease is lost or something fails.
 func (p *pair) lead(ctx context.Context, holder *lease.Holder) (err error) {
-	t := &term{p: p, holder: holder, began: time.Now(), standbys: map[string]*follower{}, probes: make([]probe, len(p.b.seats))}
+	t := &term{p: p, holder: holder, began: time.Now(), standbys: map[string]*follower{}, probes: make([]probe, len(p.b.seats)),
+		rooms: map[string]roomCopy{}, awaited: map[string]time.Time{}}
 	t.ships, t.end = context.WithCancel(context.WithoutCancel(ctx))
 	defer func() { err = errors.Join(err, t.close()) }()
 	for _, seat := range p.b.seats {

@@ -10,7 +10,6 @@ import (
 	"github.com/qiongdev/qiong/kit/auth"
 	"github.com/qiongdev/qiong/kit/errs"
 	"github.com/qiongdev/qiong/kit/gm"
-	"github.com/qiongdev/qiong/kit/outbox"
 	"github.com/qiongdev/qiong/kit/sqldb"
 	"github.com/qiongdev/qiong/service/booking/ledger"
 	"github.com/qiongdev/qiong/service/booking/room"
@@ -24,10 +23,12 @@ type lobby struct {
 	sale  string
 	opens time.Time
 
+	coming *step // that nobody has seen yet; the usher's own
+
 	mu     sync.RWMutex // for writing where the room changes
 	room   *room.Room
-	tree   *room.Tree
-	record room.Record
+	tree   *room.Tree    // of the list, once it is shown
+	record room.Record   // as it is shown
 	moved  chan struct{} // closed, and made anew, when the queue moves
 	saved  time.Time
 	dirty  bool
@@ -41,6 +42,7 @@ type lobbies struct {
 	bySale  map[string]*lobby
 	key     []byte
 	checker *room.Checker
+	past    chan struct{} // held by who has the list of a closed room in memory
 }
 
 const (
@@ -49,10 +51,11 @@ const (
 	roomTick   = 200 * time.Millisecond
 	roomSave   = 5 * time.Second
 	calm       = 10 * time.Second // a sale needs no room when the writer had rest for so long
+	pastLists  = 2                // of closed rooms in memory at a time: 24 MB each, where a million waited
 )
 
 func (b *Booking) openLobbies() (err error) {
-	b.lobbies.bySale = map[string]*lobby{}
+	b.lobbies.bySale, b.lobbies.past = map[string]*lobby{}, make(chan struct{}, pastLists)
 	if b.lobbies.key, err = b.host.Keys.Secret("booking.rooms", 32); err != nil {
 		return err
 	}
@@ -84,10 +87,12 @@ func (b *Booking) mayEnter(slot *ledger.Slot, admission string, p *auth.Principa
 		return claim{}, nil
 	}
 	l := b.lobby(saleOf(slot))
-	if l == nil || admission == "" && !l.engaged() {
+	switch {
+	case l == nil && b.spots[slot.Spot].Sale.Room == roomOn && roomTime(time.Unix(slot.Opens, 0), b.host.Now()):
+		return claim{}, errRoom // it is about to be opened, or restored
+	case l == nil || admission == "" && !l.engaged():
 		return claim{}, nil
-	}
-	if admission == "" {
+	case admission == "":
 		return claim{}, errRoom
 	}
 	now := b.host.Now()
@@ -160,12 +165,10 @@ func (b *Booking) furnish(ctx context.Context, now time.Time) error {
 			}
 		}
 	}
+	var failed error
 	for sale, slot := range sales {
-		opens := time.Unix(slot.Opens, 0)
-		if b.lobby(sale) == nil && now.After(opens.Add(-roomBefore)) && now.Before(opens.Add(roomAfter)) {
-			if err := b.openRoom(ctx, sale, slot); err != nil {
-				return err
-			}
+		if b.lobby(sale) == nil && roomTime(time.Unix(slot.Opens, 0), now) {
+			failed = errors.Join(failed, b.openRoom(ctx, sale, slot))
 		}
 	}
 	b.lobbies.mu.Lock()
@@ -178,22 +181,33 @@ func (b *Booking) furnish(ctx context.Context, now time.Time) error {
 			delete(b.lobbies.bySale, sale)
 		}
 	}
-	return nil
+	return failed
 }
 
-// openRoom makes the room of a sale, or restores it. Its seed is on the disk before its commitment can be seen.
+// roomTime reports whether a sale may have a room, by when it opens.
+func roomTime(opens, now time.Time) bool {
+	return now.After(opens.Add(-roomBefore)) && now.Before(opens.Add(roomAfter))
+}
+
+// openRoom makes the room of a sale, or restores it. Its seed is on the disk, here and wherever somebody may take over,
+// before its commitment can be seen: until then there is no room, and the next call looks again.
 func (b *Booking) openRoom(ctx context.Context, sale string, slot *ledger.Slot) error {
 	var seed [32]byte
 	_, _ = rand.Read(seed[:]) // never fails
 	opens := time.Unix(slot.Opens, 0)
-	if _, err := b.host.DB.Exec(ctx, sqldb.Durable, `INSERT INTO room (sale, spot, opens_at, seed, record, export, saved_at) VALUES ($1, $2, $3, $4, '', $5, 0)
-		ON CONFLICT (sale) DO NOTHING`, sale, slot.Spot, opens.UnixMilli(), b.sealer.Seal(seed[:], []byte("room/"+sale)), []byte{}); err != nil {
+	first := room.Record{Sale: sale, Opens: opens, Commitment: gm.SM3(seed[:])}.Text()
+	if _, err := b.host.DB.Exec(ctx, sqldb.Durable, `INSERT INTO room (sale, spot, opens_at, seed, record, export, saved_at) VALUES ($1, $2, $3, $4, $5, $6, 0)
+		ON CONFLICT (sale) DO NOTHING`, sale, slot.Spot, opens.UnixMilli(), b.sealer.Seal(seed[:], []byte("room/"+sale)), string(first), []byte{}); err != nil {
 		return err
 	}
 	var kept, export []byte
 	var record string
-	if err := b.host.DB.QueryRow(ctx, "SELECT seed, record, export FROM room WHERE sale = $1", sale).Scan(&kept, &record, &export); err != nil {
+	var saved int64
+	if err := b.host.DB.QueryRow(ctx, "SELECT seed, record, export, saved_at FROM room WHERE sale = $1", sale).Scan(&kept, &record, &export, &saved); err != nil {
 		return err
+	}
+	if !b.copied(sale, opens, time.UnixMilli(saved)) {
+		return nil
 	}
 	plain, err := b.sealer.Open(kept, []byte("room/"+sale))
 	if err != nil {
@@ -212,12 +226,8 @@ func (b *Booking) openRoom(ctx context.Context, sale string, slot *ledger.Slot) 
 	if err != nil {
 		return err
 	}
-	l.record = l.room.Record()
-	if d := l.room.Draw(); d != nil {
-		l.tree, l.record = d.Tree(), d.Record()
-	} else if list := l.room.List(); list != nil {
-		l.tree = list.Tree()
-		l.record = l.tree.Record()
+	if err := l.resume([]byte(record)); err != nil {
+		return err
 	}
 	b.lobbies.mu.Lock()
 	defer b.lobbies.mu.Unlock()
@@ -232,7 +242,7 @@ func (l *lobby) move(ctx context.Context) error {
 		return l.saveNow(ctx, now, roomSave)
 	}
 	if !l.record.Drawn {
-		return l.draw(ctx, now)
+		return l.advance(ctx, now)
 	}
 	running, err := l.b.seatOf(l.spot.Name).shard()
 	if err != nil {
@@ -266,78 +276,6 @@ func (l *lobby) signal(running *shard.Shard) room.Signal {
 	return s
 }
 
-// draw closes the list, publishes its root, and only then reveals the seed.
-func (l *lobby) draw(ctx context.Context, now time.Time) error {
-	l.mu.Lock()
-	list, err := l.room.Close(now)
-	l.dirty = true
-	l.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	tree := list.Tree()
-	l.mu.Lock()
-	l.tree, l.record = tree, tree.Record()
-	l.mu.Unlock()
-	if err := l.save(ctx); err != nil {
-		return err
-	}
-	beacon, err := l.beacon(ctx)
-	if err != nil {
-		return err
-	}
-	d, err := tree.Draw(beacon)
-	if err != nil {
-		return err
-	}
-	l.mu.Lock()
-	if err = l.room.Begin(d); err == nil {
-		l.record, l.dirty = d.Record(), true
-	}
-	l.mu.Unlock()
-	return errors.Join(err, l.save(ctx))
-}
-
-// beaconWait is how long an opening waits for the receipt of its list.
-const beaconWait = 2 * time.Second
-
-// beacon returns the SM3 of the receipt that evidence gives for the list: signatures that did not exist while the list was
-// open. Where others than this house cosign, it cannot have known them, and so not have chosen the order. Without a
-// receipt in time there is none, and the record says so.
-func (l *lobby) beacon(ctx context.Context) ([]byte, error) {
-	l.mu.RLock()
-	record := l.record
-	l.mu.RUnlock()
-	if record.Count == 0 {
-		return nil, nil // there is no order to choose
-	}
-	err := l.b.host.DB.Write(ctx, sqldb.Durable, func(tx *sqldb.Tx) error {
-		return l.b.host.Box.Publish(ctx, tx, outbox.Event{Type: EventListed, Key: l.sale, Act: true, Version: 1, Grade: "L1",
-			Data: map[string]any{"sale": l.sale, "count": record.Count, "root": record.Root, "commitment": hexOf(record.Commitment[:])}})
-	})
-	if err != nil {
-		return nil, err
-	}
-	for until := time.Now().Add(beaconWait); time.Now().Before(until) && ctx.Err() == nil; {
-		proofs, err := l.b.host.Proofs(ctx, l.b.host.Name, l.sale)
-		if errs.Is(err, errs.Unavailable) {
-			return nil, nil // no evidence is kept in this house
-		}
-		if err != nil {
-			return nil, err
-		}
-		if n := len(proofs); n > 0 && len(proofs[n-1].Receipt) > 0 {
-			sum := gm.SM3(proofs[n-1].Receipt)
-			return sum[:], nil
-		}
-		select {
-		case <-time.After(20 * time.Millisecond):
-		case <-ctx.Done():
-		}
-	}
-	return nil, ctx.Err()
-}
-
 func (l *lobby) saveNow(ctx context.Context, now time.Time, every time.Duration) error {
 	l.mu.RLock()
 	due := l.dirty && now.Sub(l.saved) >= every
@@ -348,12 +286,21 @@ func (l *lobby) saveNow(ctx context.Context, now time.Time, every time.Duration)
 	return l.save(ctx)
 }
 
+// save keeps the room, and the record as it is or is to be shown.
 func (l *lobby) save(ctx context.Context) error {
 	l.mu.Lock()
-	export, record, now := l.room.Export(), l.record.Text(), l.b.host.Now()
+	export, record, now := l.room.Export(), l.record, l.b.host.Now()
 	l.saved, l.dirty = now, false
 	l.mu.Unlock()
-	_, err := l.b.host.DB.Exec(ctx, sqldb.Durable, "UPDATE room SET record = $1, export = $2, saved_at = $3 WHERE sale = $4", string(record), export, now.UnixMilli(), l.sale)
+	if l.coming != nil {
+		record = l.coming.record()
+	}
+	_, err := l.b.host.DB.Exec(ctx, sqldb.Durable, "UPDATE room SET record = $1, export = $2, saved_at = $3 WHERE sale = $4", string(record.Text()), export, now.UnixMilli(), l.sale)
+	if err != nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.dirty = true
+	}
 	return err
 }
 

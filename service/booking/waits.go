@@ -156,7 +156,7 @@ func (b *Booking) findRoom(sale string) (*lobby, error) {
 	if l := b.lobby(sale); l != nil {
 		return l, nil
 	}
-	return nil, errs.New(errs.NotFound, "没有此等候室", "there is no such waiting room").WithCode("booking.no-room").WithField("sale")
+	return nil, errNoRoom
 }
 
 type placeAnswer struct{ Body PlaceView }
@@ -223,35 +223,6 @@ func (b *Booking) watchPlace(w http.ResponseWriter, r *http.Request) error {
 			}
 		}
 	})
-}
-
-func (b *Booking) getDraw(w http.ResponseWriter, r *http.Request) error {
-	l, err := b.findRoom(r.PathValue("sale"))
-	if err != nil {
-		return err
-	}
-	l.mu.RLock()
-	text := l.record.Text()
-	l.mu.RUnlock()
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	_, err = w.Write(text)
-	return err
-}
-
-func (b *Booking) getDrawList(w http.ResponseWriter, r *http.Request) error {
-	l, err := b.findRoom(r.PathValue("sale"))
-	if err != nil {
-		return err
-	}
-	l.mu.RLock()
-	list := l.room.List()
-	l.mu.RUnlock()
-	if list == nil {
-		return errs.New(errs.Conflict, "名单在开售时公布", "the list is published when the sale opens").WithCode("booking.no-list")
-	}
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	_, err = list.WriteTo(w)
-	return err
 }
 
 // ProofView proves that somebody was in a draw.
