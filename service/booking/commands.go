@@ -18,6 +18,7 @@ import (
 var commands = []*qiong.Tool{
 	pairTool,
 	gateTool,
+	drawTool,
 	{
 		Name: "lint", Args: "FILE...", MinArgs: 1, MaxArgs: -1,
 		Doc: lang.T("检查景区文件，错误附行号", "check spot files; errors have their line"),

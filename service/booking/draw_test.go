@@ -3,22 +3,28 @@ package booking_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/spf13/pflag"
+
 	"github.com/qiongdev/qiong"
 	"github.com/qiongdev/qiong/house/qiongtest"
 	"github.com/qiongdev/qiong/kit/auth"
 	"github.com/qiongdev/qiong/kit/beijing"
 	"github.com/qiongdev/qiong/kit/client"
+	"github.com/qiongdev/qiong/kit/errs"
+	"github.com/qiongdev/qiong/kit/lang"
 	"github.com/qiongdev/qiong/kit/sqldb"
 	"github.com/qiongdev/qiong/service/booking"
 	"github.com/qiongdev/qiong/service/booking/room"
@@ -33,7 +39,7 @@ func openSale(t testing.TB, operator *client.Client, opens time.Time) (slot book
 	t.Helper()
 	start := time.Now().AddDate(0, 0, 40).Truncate(time.Hour)
 	if err := operator.Do(t.Context(), client.Request{Method: "POST", Path: "/api/booking/slots", Body: map[string]any{"spot": "bay", "start": beijing.At(start.Add(13 * time.Minute)),
-		"end": beijing.At(start.Add(2 * time.Hour)), "opens": beijing.At(opens), "quotas": map[string]int{"online": 50}}}, &slot); err != nil {
+		"end": beijing.At(start.Add(2 * time.Hour)), "opens": beijing.At(opens), "quotas": map[string]int{"online": 50, "window": 1, "walk-in": 1}}}, &slot); err != nil {
 		t.Fatal(err)
 	}
 	return slot, "/api/booking/sales/" + slot.Sale
@@ -221,10 +227,81 @@ func TestTheDrawOutlastsItsRoom(t *testing.T) {
 		if got := fetch(t, h.URL+sale+"/draw/list"); !bytes.Equal(got, list) {
 			t.Errorf("the list is\n%sand was\n%s", got, list)
 		}
+		checks(t, record, list)
 		for _, path := range []string{"/draw", "/draw/list"} {
 			if got := status(t, h.URL+"/api/booking/sales/bay-20200101"+path); got != http.StatusNotFound {
 				t.Errorf("%s of no sale: %d", path, got)
 			}
 		}
 	})
+}
+
+// runDraw runs `qiong booking draw`.
+func runDraw(t testing.TB, l lang.Lang, json bool, args ...string) (string, error) {
+	t.Helper()
+	i := slices.IndexFunc(booking.Service.Commands, func(c *qiong.Tool) bool { return c.Name == "draw" })
+	if i < 0 {
+		t.Fatal("there is no such command")
+	}
+	tool := booking.Service.Commands[i]
+	var out bytes.Buffer
+	c := &qiong.Console{Out: &out, Lang: l, JSON: json, Flags: pflag.NewFlagSet("draw", pflag.ContinueOnError)}
+	tool.Flags(c.Flags, c.Say)
+	if err := c.Flags.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	err := tool.Run(t.Context(), c, c.Flags.Args())
+	return out.String(), err
+}
+
+// checks has the command check what the API served, as it is and with every byte changed.
+func checks(t *testing.T, record, list []byte) {
+	t.Helper()
+	dir := t.TempDir()
+	write := func(name string, data []byte) string {
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	files := []string{write("record", record), write("list", list)}
+	before := write("before", bytes.Join(bytes.SplitAfter(record, []byte("\n"))[:4], nil))
+	number, alias, _ := strings.Cut(strings.SplitN(string(list), "\n", 2)[0], " ")
+	out, err := runDraw(t, lang.EN, true, "verify", files[0], files[1], "--earlier", before, number, alias)
+	var told struct {
+		Count   int
+		Beacon  string
+		Earlier bool
+		Places  []struct {
+			Number uint32
+			Alias  string
+			Place  int
+		}
+	}
+	if err != nil || json.Unmarshal([]byte(out), &told) != nil || told.Count != 5 || !told.Earlier || len(told.Places) != 2 || told.Places[0] != told.Places[1] {
+		t.Fatalf("%s%v", out, err)
+	}
+	r, err := room.ParseRecord(record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	order, err := room.VerifyDraw(r, list)
+	if p := told.Places[0]; err != nil || p.Alias != alias || order[p.Place-1] != p.Number {
+		t.Errorf("%+v is not in %v, %v", p, order, err)
+	}
+	if out, err := runDraw(t, lang.ZH, false, "verify", files[0], files[1], number); err != nil || !strings.HasPrefix(out, "次序无误") || !strings.Contains(out, "1 号（"+alias+"）抽中第") {
+		t.Errorf("%s%v", out, err)
+	}
+	for i, data := range [][]byte{record, list} {
+		for at := range data {
+			bad := bytes.Clone(data)
+			bad[at] ^= 1
+			changed := slices.Clone(files)
+			changed[i] = write("changed", bad)
+			if _, err := runDraw(t, lang.EN, false, append([]string{"verify"}, changed...)...); !errs.Is(err, errs.Invalid) || !slices.Contains(changed, errs.As(err).Field) {
+				t.Errorf("with byte %d changed of\n%s%v", at, data, err)
+			}
+		}
+	}
 }

@@ -76,7 +76,9 @@ func TestAPlaceIsWatched(t *testing.T) {
 		resp.Body.Close()
 		t.Error("who has no place was told of one")
 	}
-	eventually(t, "a place", func() bool { return c.Do(t.Context(), client.Request{Method: "POST", Path: place, Body: map[string]string{}}, nil) == nil })
+	eventually(t, "a place", func() bool {
+		return c.Do(t.Context(), client.Request{Method: "POST", Path: place, Body: map[string]string{}}, nil) == nil
+	})
 	resp, err := c.Send(t.Context(), client.Request{Method: "GET", Path: place + "/events", Header: map[string]string{"Accept": "text/event-stream"}, Timeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
