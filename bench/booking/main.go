@@ -91,7 +91,7 @@ func run(ctx context.Context, o options) error {
 
 // add takes a sample in, and says it as it comes.
 func (b *bench) add(s measure.Sample) {
-	log.Printf("%-28s %-24s %9.0f/s  p50 %.2f ms  p99 %.2f ms  CPU %s  busiest worker %.0f%%  failed %d", s.System, s.Load, s.Rate(), s.P50, s.P99, cpu(s.CPU), 100*s.Busy, s.Failed)
+	log.Printf("%-28s %-24s %9.0f/s  p50 %.2f ms  p99 %.2f ms  CPU %s  busiest worker %.0f %%  failed %d", s.System, s.Load, s.Rate(), s.P50, s.P99, cpu(s.CPU), 100*s.Busy, s.Failed)
 	b.report.Add(s)
 }
 

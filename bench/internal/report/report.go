@@ -159,8 +159,11 @@ func (r *Report) row(b *strings.Builder, first measure.Sample, names []string, b
 		}
 		fmt.Fprintf(b, " %.0f |", median(all, func(s measure.Sample) float64 { return s.CPU[n] }))
 	}
-	if busiest {
-		fmt.Fprintf(b, " %.0f %% |", 100*median(all, busy))
+	switch share := median(all, busy); {
+	case share > 0:
+		fmt.Fprintf(b, " %.0f %% |", 100*share)
+	case busiest:
+		b.WriteString(" |")
 	}
 	b.WriteString("\n")
 }
