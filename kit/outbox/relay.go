@@ -143,14 +143,14 @@ func (b *Box) mark(ctx context.Context, list []due) error {
 	err := b.DB.Write(ctx, sqldb.Relaxed, func(tx *sqldb.Tx) error {
 		buried = 0
 		for _, d := range list {
+			var n int64
 			var err error
 			if d.attempts >= b.Attempts {
 				reason := d.reason
 				if reason == "" {
 					reason = fmt.Sprintf("not acknowledged after %d attempts", d.attempts)
 				}
-				buried++
-				err = b.bury(ctx, tx, d.ID, d.consumer, reason)
+				n, err = b.bury(ctx, tx, d.ID, d.consumer, reason)
 			} else {
 				_, err = tx.Exec(ctx, `UPDATE local_delivery SET status = 1, attempts = attempts + 1, next_at = $1
 					WHERE message_id = $2 AND consumer = $3 AND status < 2`, now+b.backoff(d.attempts).Milliseconds(), d.ID, d.consumer)
@@ -158,6 +158,7 @@ func (b *Box) mark(ctx context.Context, list []due) error {
 			if err != nil {
 				return err
 			}
+			buried += uint64(n)
 		}
 		return nil
 	})
@@ -167,11 +168,15 @@ func (b *Box) mark(ctx context.Context, list []due) error {
 	return err
 }
 
-func (b *Box) bury(ctx context.Context, tx *sqldb.Tx, id int64, consumer, reason string) error {
-	b.Log.Error("dead letter", "producer", b.Producer, "message", id, "consumer", consumer, "reason", reason)
-	_, err := tx.Exec(ctx, "UPDATE local_delivery SET status = 3, reason = $1 WHERE message_id = $2 AND consumer = $3 AND status < 2",
+// bury makes a delivery a dead letter, and returns how many that were: none where it was one already, as where two
+// sendings were refused.
+func (b *Box) bury(ctx context.Context, tx *sqldb.Tx, id int64, consumer, reason string) (int64, error) {
+	n, err := tx.Exec(ctx, "UPDATE local_delivery SET status = 3, reason = $1 WHERE message_id = $2 AND consumer = $3 AND status < 2",
 		reason, id, consumer)
-	return err
+	if n > 0 {
+		b.Log.Error("dead letter", "producer", b.Producer, "message", id, "consumer", consumer, "reason", reason)
+	}
+	return n, err
 }
 
 // backoff doubles from Initial to Max with a fifth of jitter either way.
@@ -197,16 +202,16 @@ func (b *Box) acknowledge(ctx context.Context, acks []ack) error {
 	err := b.DB.Write(ctx, sqldb.Relaxed, func(tx *sqldb.Tx) error {
 		acked, buried = 0, 0
 		for _, a := range acks {
+			var n int64
 			var err error
 			switch {
 			case a.Final:
-				buried++
-				err = b.bury(ctx, tx, a.ID, a.Consumer, a.Reason)
+				n, err = b.bury(ctx, tx, a.ID, a.Consumer, a.Reason)
+				buried += uint64(n)
 			case a.Failed:
 				_, err = tx.Exec(ctx, "UPDATE local_delivery SET reason = $1 WHERE message_id = $2 AND consumer = $3 AND status < 2",
 					a.Reason, a.ID, a.Consumer)
 			default:
-				var n int64
 				n, err = tx.Exec(ctx, "UPDATE local_delivery SET status = 2, reason = '' WHERE message_id = $1 AND consumer = $2 AND status <> 2",
 					a.ID, a.Consumer)
 				acked += uint64(n)
