@@ -174,19 +174,20 @@ func (b *Booking) one(ctx context.Context, running *shard.Shard, ask shard.Ask, 
 	waiting, size := running.Waiting()
 	place, err := b.networks.enter(remote, waiting, size)
 	if err != nil {
-		entry.drop()
+		entry.end(false)
 		ask.Release()
 		return shard.Result{}, err
 	}
 	err = running.Book(ctx, ask)
 	place.leave()
 	if err != nil {
-		return shard.Result{}, err // the ask may still be on its way, and with it the claim
+		entry.end(true)
+		return shard.Result{}, err // the ask may still be on its way
 	}
 	result := *ask.Result(0)
 	ask.Release()
+	entry.end(result.Refused == nil)
 	if result.Refused != nil {
-		entry.drop()
 		return result, result.Refused
 	}
 	return result, nil
@@ -271,12 +272,11 @@ func (b *Booking) reserveMany(w http.ResponseWriter, r *http.Request, p *auth.Pr
 			*ask.Request(j) = requests[i]
 		}
 		if err := running.Book(r.Context(), ask); err != nil {
-			return err
+			return err // admissions stay with their keys: bookings may still be on their way
 		}
 		for j, i := range places {
-			if results[i].Result = *ask.Result(j); results[i].Refused != nil {
-				entries[i].drop()
-			}
+			results[i].Result = *ask.Result(j)
+			entries[i].end(results[i].Refused == nil)
 		}
 		ask.Release()
 	}

@@ -36,31 +36,29 @@ type Provide func(*qiong.Host) (payment.Provider, error)
 
 // openPayments makes the port to the provider.
 func (b *Booking) openPayments(providers map[string]Provide) error {
-	provider := b.openSandbox
-	if name := b.cfg.Payment; name != sandboxed {
-		open := providers[name]
-		if open == nil {
-			return errs.New(errs.Invalid, "本程序没有此支付渠道", "this program has no such provider").WithField("booking.payment").
-				WithHint("可用："+strings.Join(names(providers), "、"), "there are: "+strings.Join(names(providers), ", "))
-		}
-		made, err := open(b.host)
-		if err != nil {
-			return err
-		}
-		provider = func() (func() payment.Provider, error) { return func() payment.Provider { return made }, nil }
-	}
-	open, err := provider()
+	provider, err := b.provider(providers)
 	if err != nil {
 		return err
 	}
 	b.payments = sync.OnceValue(func() *payment.Book { // the house's own address is known only once it listens
-		return &payment.Book{Store: payments{b.host.DB}, Bookings: b, Now: b.host.Now, Log: b.host.Log, Callback: b.host.URL() + base + "/payments/callback", Provider: open()}
+		return &payment.Book{Store: payments{b.host.DB}, Bookings: b, Now: b.host.Now, Log: b.host.Log, Callback: b.host.URL() + base + "/payments/callback", Provider: provider()}
 	})
 	return nil
 }
 
-func names(providers map[string]Provide) []string {
-	return append(slices.Sorted(maps.Keys(providers)), sandboxed)
+// provider makes the provider that the configuration names, and returns what gives it once the house listens.
+func (b *Booking) provider(providers map[string]Provide) (func() payment.Provider, error) {
+	if b.cfg.Payment == sandboxed {
+		return b.openSandbox()
+	}
+	open := providers[b.cfg.Payment]
+	if open == nil {
+		names := append(slices.Sorted(maps.Keys(providers)), sandboxed)
+		return nil, errs.New(errs.Invalid, "本程序没有此支付渠道", "this program has no such provider").WithField("booking.payment").
+			WithHint("可用："+strings.Join(names, "、"), "there are: "+strings.Join(names, ", "))
+	}
+	made, err := open(b.host)
+	return func() payment.Provider { return made }, err
 }
 
 // openSandbox makes the sandbox, and what makes its client.
@@ -117,6 +115,7 @@ func (b *Booking) collect(ctx context.Context) error {
 	return g.Wait()
 }
 
+// settle works every second until ctx ends.
 func (b *Booking) settle(ctx context.Context, what string, work func() error) error {
 	ticker := time.NewTicker(settleEvery)
 	defer ticker.Stop()

@@ -51,7 +51,7 @@ func TestAProviderOfOnesOwn(t *testing.T) {
 	}
 	var v booking.BookingView
 	eventually(t, "paid at the till", func() bool {
-		_ = c.Do(t.Context(), client.Request{Method: "POST", Path: "/api/booking/bookings/" + made.ID + "/pay"}, nil)
+		_ = c.Do(t.Context(), client.Request{Method: "POST", Path: "/api/booking/bookings/" + made.ID + "/pay"}, nil) // refused once it is paid
 		get(t, c, "/api/booking/bookings/"+made.ID, &v)
 		return v.Status == "confirmed" && v.Payment != nil && v.Payment.Paid == 12000
 	})

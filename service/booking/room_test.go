@@ -88,6 +88,9 @@ func TestAWaitingRoom(t *testing.T) {
 		t.Errorf("the same again: %+v, %v", again, err)
 	}
 	more := map[string]any{"slot": slot.ID, "admission": first.Admission, "visitors": []any{someone(2)}}
+	if _, err := reserve(people[0], "room-key-3", more); code(err) != "booking.key" {
+		t.Errorf("the same key for something else: %v", err)
+	}
 	if _, err := reserve(people[0], "room-key-4", more); code(err) != "booking.spent" {
 		t.Errorf("another booking with an admission that has made one: %v", err)
 	}

@@ -33,7 +33,7 @@ type lobby struct {
 	saved  time.Time
 	dirty  bool
 	busy   time.Time // when the writer last had more to do than it could
-	spent  spent
+	uses   uses
 }
 
 // lobbies are the waiting rooms that are open, by sale.
@@ -81,7 +81,7 @@ var errRoom = errs.New(errs.TooMany, "预约人数较多，请先进入等候室
 	WithCode("booking.room").WithField("admission").WithRetryAfter(2 * time.Second)
 
 // mayEnter holds people to the waiting room of a sale that has one. Windows, travel agencies and the channel for the
-// elderly have places of their own and no room. The claim is to be dropped where nothing is booked.
+// elderly have places of their own and no room. The claim is to be ended.
 func (b *Booking) mayEnter(slot *ledger.Slot, admission string, p *auth.Principal, r *ledger.Request) (claim, error) {
 	if r.Channel != ledger.Online || b.spots[slot.Spot].Sale.Room == roomOff {
 		return claim{}, nil
